@@ -16,16 +16,12 @@ bitflags! {
         const DIRECTORIES = 1 << 2;
         /// Empty directories exist; else the file system keeps them until something is in them.
         const EMPTY_DIRECTORIES = 1 << 3;
-        /// `purge`.
-        const PURGE = 1 << 4;
         /// `move_to` for files.
         const MOVE = 1 << 5;
         /// `move_to` for directories.
         const MOVE_DIRECTORIES = 1 << 6;
         /// `copy_to` for files.
         const COPY = 1 << 7;
-        /// `copy_to` for directories.
-        const COPY_DIRECTORIES = 1 << 8;
         /// `set_modified`.
         const SET_MODIFIED = 1 << 9;
         /// `WriteIntent::modified` is kept.
@@ -38,8 +34,6 @@ bitflags! {
         const DUPLICATES = 1 << 13;
         /// `room`.
         const ROOM = 1 << 14;
-        /// `link`.
-        const LINK = 1 << 15;
     }
 }
 

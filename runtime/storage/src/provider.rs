@@ -49,4 +49,9 @@ pub trait Provider: Send + Sync {
 
     /// Checks the settings together and opens the backend. Does not reach for the network: that is `Storage::probe`.
     async fn open(&self, opening: Opening) -> Result<Arc<dyn Storage>, OpenError>;
+
+    /// Drops whatever is kept for a backend that is being deleted.
+    fn forget(&self, tenant: &str, backend: &str) {
+        let _ = (tenant, backend);
+    }
 }
