@@ -1,1 +1,7 @@
-//! (being written)
+//! Storages over other storages.
+
+mod alias;
+mod rooted;
+
+pub use alias::AliasProvider;
+pub use rooted::Rooted;

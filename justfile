@@ -1,0 +1,82 @@
+# What one does with this repository. `./just --list` shows the recipes; every one of them installs what it needs.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+cache := env("CAUSEWAY_CACHE", env("XDG_CACHE_HOME", env("HOME") / ".cache") / "causeway")
+target := env("CARGO_TARGET_DIR", cache / "target")
+export CAUSEWAY_CACHE := cache
+export CARGO_TARGET_DIR := target
+export PATH := cache / "python/bin:" + cache / "tools/bin:" + env("PATH")
+# Where the tests find components.
+export CAUSEWAY_COMPONENTS := target / "components"
+
+_default:
+    @just --list --unsorted
+
+# Show the main job: an S3 account connected through REST, mounted, written to and read back.
+demo: build _python
+    @tests/lib/packages.sh fuse
+    @python tests/demo.py "{{ target }}/release/causeway" "$CAUSEWAY_COMPONENTS"
+
+# Run every check and every test.
+test: check components _python _postgres
+    @tests/lib/packages.sh fuse
+    cargo test --release --workspace
+    cargo test --release --manifest-path sdk/rust/Cargo.toml --workspace
+    cargo test --release --manifest-path components/Cargo.toml --workspace
+
+# Formatting, lints, licences and bans.
+check: deny
+    cargo fmt --all --check
+    cargo fmt --manifest-path sdk/rust/Cargo.toml --all --check
+    cargo fmt --manifest-path components/Cargo.toml --all --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+    cargo clippy --release --manifest-path sdk/rust/Cargo.toml --workspace --all-targets -- -D warnings
+    cargo clippy --release --manifest-path components/Cargo.toml --workspace --all-targets -- -D warnings
+
+# Build the program and the components.
+build: components
+    cargo build --release -p causeway-server
+    @echo "binary: {{ target }}/release/causeway"
+    @echo "components: $CAUSEWAY_COMPONENTS"
+
+# Build the provider components.
+components:
+    @components/build.sh "$CAUSEWAY_COMPONENTS"
+
+# Measure, as ratios within one run.
+bench: build
+    cargo bench -p causeway-bench
+
+# Licences, bans and sources; advisories where their database can be had.
+deny:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    version=0.20.2
+    if [ "$(cargo-deny --version 2>/dev/null)" != "cargo-deny $version" ]; then
+        echo "installing cargo-deny $version"
+        cargo install --quiet --locked --debug --root "{{ cache }}/tools" --version "$version" cargo-deny
+    fi
+    cargo-deny --log-level error check licenses bans sources
+    for tree in sdk/rust components; do
+        cargo-deny --log-level error --manifest-path "$tree/Cargo.toml" check --config deny.toml licenses bans sources
+    done
+    if timeout 60 cargo-deny --log-level off fetch db >/dev/null 2>&1; then
+        cargo-deny --log-level error check advisories
+    else
+        echo "advisories: not checked (their database cannot be reached from here)"
+    fi
+
+# Run a private PostgreSQL cluster until interrupted, for trying the runtime on it.
+db: _postgres
+    @tests/lib/postgres.sh run
+
+# Begin a new provider from the one shape that all of them have.
+new-provider name:
+    @components/new-provider.sh "{{ name }}"
+
+_python:
+    @tests/lib/python.sh
+
+_postgres:
+    @tests/lib/packages.sh postgres

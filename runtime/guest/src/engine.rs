@@ -1,0 +1,146 @@
+//! The engine that runs components: its limits, its threads and its clock.
+//!
+//! Components run on threads of their own, never on those that answer the kernel or REST: one that computes keeps only
+//! other components waiting, and every millisecond it makes way for them. A thread beside them counts those milliseconds
+//! (an epoch); a call that has used up its share ends with a trap. Instances live in a pool of slots that are reserved
+//! once, so that a fresh instance per call costs tens of microseconds.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use causeway_storage::{Error, ErrorKind, Result};
+use lru::LruCache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+/// How often a computing component makes way and its time is counted.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Milliseconds of computing that one call may use. Plans take tens of microseconds, a page of 1,000 entries a few
+/// milliseconds; what takes longer than this is a loop.
+pub(crate) const MOST_TICKS: u32 = 50;
+
+/// A call as a whole must end after this, however long it waits for the provider: the 64 requests that it may send are
+/// bounded one by one.
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Memory of one instance, of components built for this contract alone. An answer may have 8 MiB, so half of it does.
+pub(crate) const SMALL_MEMORY_BYTES: usize = 16 << 20;
+
+/// Memory of one instance that brings a language's own runtime along (it imports WASI).
+pub(crate) const LARGE_MEMORY_BYTES: usize = 128 << 20;
+
+/// Calls at once of small components: with the memory above, 4 GiB if every one of them fills its own.
+const SMALL_CALLS: usize = 256;
+
+/// Calls at once of large components: 1 GiB.
+const LARGE_CALLS: usize = 8;
+
+/// Calls at once of one tenant, so that none can fill the pool.
+const TENANT_CALLS: usize = 64;
+
+/// Tenants whose calls are counted; one that was silent for long enough starts from nothing again.
+const TENANTS: usize = 10_000;
+
+/// The engine, its threads and its slots: one per process.
+pub struct Engine {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) threads: Option<tokio::runtime::Runtime>,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+    tenants: Mutex<LruCache<String, Arc<Semaphore>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// Starts the engine.
+    pub fn new() -> Result<Arc<Engine>> {
+        let wasmtime = wasmtime::Engine::new(&config()).map_err(Error::internal)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cores.saturating_sub(1).max(1))
+            .thread_name("component")
+            .enable_time()
+            .build()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (clock, stopped) = (wasmtime.clone(), stop.clone());
+        std::thread::Builder::new().name("component-clock".into()).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(TICK);
+                clock.increment_epoch();
+            }
+        })?;
+        Ok(Arc::new(Engine {
+            wasmtime,
+            threads: Some(threads),
+            small: Arc::new(Semaphore::new(SMALL_CALLS)),
+            large: Arc::new(Semaphore::new(LARGE_CALLS)),
+            tenants: Mutex::new(LruCache::new(std::num::NonZeroUsize::new(TENANTS).unwrap_or(std::num::NonZeroUsize::MIN))),
+            stop,
+        }))
+    }
+
+    /// Waits for a slot: first among the tenant's own calls, then among everyone's, in the order of arrival.
+    pub(crate) async fn slot(&self, tenant: &str, large: bool) -> Result<Slot> {
+        let of_tenant = {
+            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+            tenants.get_or_insert(tenant.to_owned(), || Arc::new(Semaphore::new(TENANT_CALLS))).clone()
+        };
+        let closed = |_| Error::new(ErrorKind::Unavailable(None), "the runtime is stopping");
+        let of_tenant = of_tenant.acquire_owned().await.map_err(closed)?;
+        let of_all = if large { self.large.clone() } else { self.small.clone() };
+        Ok(Slot { _of_tenant: of_tenant, _of_all: of_all.acquire_owned().await.map_err(closed)? })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+/// The right to run one call.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    _of_tenant: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+/// What decides how a component is compiled and run; compiled code belongs to exactly one such configuration.
+pub(crate) fn config() -> Config {
+    let calls = (SMALL_CALLS + LARGE_CALLS) as u32;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_core_instances(calls * 4)
+        .total_memories(calls)
+        .total_tables(calls * 2)
+        .total_stacks(calls)
+        .max_memories_per_component(1)
+        .max_core_instances_per_component(8)
+        .max_tables_per_component(4)
+        .max_memory_size(LARGE_MEMORY_BYTES)
+        .table_elements(20_000)
+        // What an instance of the usual size touched is wiped in place and kept, which is cheaper than giving it back.
+        .linear_memory_keep_resident(256 * 1024)
+        .table_keep_resident(16 * 1024);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .max_wasm_stack(512 * 1024)
+        .async_stack_size(1 << 20)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}

@@ -1,0 +1,215 @@
+//! A component as a provider: settings become a configured backend, and that a storage.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use causeway_http::uses::SecretUse;
+use causeway_http::{Origin, Pace, Way};
+use causeway_storage::{
+    Can, Descriptor, Encoding, Error, ErrorKind, Features, NormalForm, OpenError, Opening, OptionKind, Problem, Provider,
+    Result, Sameness, Settings, Storage,
+};
+
+use crate::backend::{Backend, Slots};
+use crate::bindings::exports::causeway::provider::setup;
+use crate::catalog::{Inspection, Surroundings};
+use crate::component::Component;
+use crate::convert;
+use crate::storage::GuestStorage;
+
+/// A provider whose code is a component.
+pub struct GuestProvider {
+    component: Arc<Component>,
+    descriptor: Descriptor,
+    described: setup::Descriptor,
+    inspection: Inspection,
+    uses: Arc<HashMap<String, SecretUse>>,
+    surroundings: Surroundings,
+}
+
+impl std::fmt::Debug for GuestProvider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "GuestProvider({})", self.descriptor.name)
+    }
+}
+
+impl GuestProvider {
+    pub(crate) fn new(
+        component: Arc<Component>,
+        descriptor: Descriptor,
+        described: setup::Descriptor,
+        inspection: Inspection,
+        surroundings: Surroundings,
+    ) -> GuestProvider {
+        let of_options = described.options.iter().filter_map(|option| match &option.kind {
+            setup::OptionKind::Secret(uses) | setup::OptionKind::SecretFile(uses) => Some((option.name.clone(), uses)),
+            _ => None,
+        });
+        let of_slots = described.slots.iter().map(|slot| (slot.name.clone(), &slot.uses));
+        let uses = of_options.chain(of_slots).map(|(name, uses)| (name, convert::secret_use(uses.clone()))).collect();
+        GuestProvider { component, descriptor, described, inspection, uses: Arc::new(uses), surroundings }
+    }
+
+    /// What can be read off the component's file.
+    pub fn inspection(&self) -> &Inspection {
+        &self.inspection
+    }
+
+    /// Origins that may be reached under these settings: the declared ones, and those of endpoint options.
+    fn origins(&self, settings: &Settings) -> Result<Vec<Origin>, Vec<Problem>> {
+        let mut origins = Vec::new();
+        let mut problems = Vec::new();
+        let lookup = |name: &str| settings.text(name).map(str::to_owned).or_else(|| self.default_of(name));
+        for template in &self.described.origins {
+            // A brace whose option was not given leads nowhere.
+            if let Ok(origin) = Origin::parse(template, &lookup) {
+                origins.push(origin);
+            }
+        }
+        for option in &self.descriptor.options {
+            let below = match option.kind {
+                OptionKind::Endpoint => false,
+                OptionKind::EndpointAndBelow => true,
+                _ => continue,
+            };
+            let Some(url) = lookup(&option.name).filter(|url| !url.is_empty()) else { continue };
+            match Origin::endpoint(&url, below) {
+                Ok(of_endpoint) => origins.extend(of_endpoint),
+                Err(error) => problems.push(Problem::new(&option.name, error.message)),
+            }
+        }
+        if problems.is_empty() { Ok(origins) } else { Err(problems) }
+    }
+
+    fn default_of(&self, name: &str) -> Option<String> {
+        self.descriptor.option(name).and_then(|option| option.default.clone()).filter(|text| !text.is_empty())
+    }
+
+    fn encoding(&self, settings: &Settings) -> Encoding {
+        let option = self.descriptor.options.iter().find(|option| option.kind == OptionKind::Encoding);
+        let given = option.and_then(|option| settings.text(&option.name).or(option.default.as_deref()));
+        given.and_then(Encoding::parse).unwrap_or_default()
+    }
+
+    async fn configure(&self, backend: &Arc<Backend>) -> Result<setup::Traits, OpenError> {
+        let indices = self.component.setup.clone();
+        let configured = self
+            .component
+            .call(Some(backend.clone()), move |store, instance| {
+                Box::pin(async move {
+                    let setup = indices.load(&mut *store, instance)?;
+                    setup.call_configure(store).await
+                })
+            })
+            .await?;
+        configured.map_err(|problems| {
+            OpenError::Settings(problems.into_iter().map(|problem| Problem::new(problem.option_name, problem.message)).collect())
+        })
+    }
+
+    fn backend(&self, opening: &Opening, settings: Arc<Settings>, slots: Arc<Slots>, paces: Vec<Pace>) -> Result<Arc<Backend>, OpenError> {
+        let way = Way {
+            tenant: opening.tenant.clone(),
+            backend: opening.backend.clone(),
+            origins: self.origins(&settings).map_err(OpenError::Settings)?,
+            uses: (*self.uses).clone(),
+            secrets: slots.clone(),
+            paces,
+        };
+        Ok(Arc::new(Backend {
+            tenant: opening.tenant.clone(),
+            id: opening.backend.clone(),
+            provider: self.descriptor.name.clone(),
+            encoding: self.encoding(&settings),
+            settings,
+            state: self.surroundings.states.of(&opening.tenant, &opening.backend),
+            slots,
+            uses: self.uses.clone(),
+            egress: self.surroundings.gate.egress(way),
+        }))
+    }
+}
+
+#[async_trait]
+impl Provider for GuestProvider {
+    fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    async fn open(&self, opening: Opening) -> Result<Arc<dyn Storage>, OpenError> {
+        let settings = Arc::new(opening.settings.clone());
+        let state = self.surroundings.states.of(&opening.tenant, &opening.backend);
+        let declared = self.described.slots.iter().map(|slot| slot.name.clone()).collect();
+        let slots = Arc::new(Slots::open(settings.clone(), declared, state).await?);
+        // The component is asked what these settings mean before anything is sent; what it answers sets the pace.
+        let backend = self.backend(&opening, settings.clone(), slots.clone(), Vec::new())?;
+        let traits = self.configure(&backend).await?;
+        if !matches!(traits.signing_in, setup::SigningIn::Configured) {
+            return Err(Error::new(ErrorKind::Unsupported, "this runtime cannot sign in to this provider yet").into());
+        }
+        let paces = paces(&traits);
+        let backend = if paces.is_empty() { backend } else { self.backend(&opening, settings, slots, paces)? };
+        let features = features(&traits, &self.component);
+        Ok(Arc::new(GuestStorage::new(self.component.clone(), backend, features, cookies(&traits))))
+    }
+}
+
+fn cookies(traits: &setup::Traits) -> bool {
+    traits.abilities.contains(setup::Abilities::COOKIES)
+}
+
+fn paces(traits: &setup::Traits) -> Vec<Pace> {
+    let pace = |pace: &setup::Pace| Pace {
+        origins: pace.origins.clone(),
+        interval_ms: pace.interval_ms,
+        burst: pace.burst,
+        parallel: pace.parallel,
+    };
+    traits.paces.iter().map(pace).collect()
+}
+
+/// What the traits promise, as far as the component exports what it takes.
+fn features(traits: &setup::Traits, component: &Component) -> Features {
+    let abilities = [
+        (setup::Abilities::EMPTY_DIRECTORIES, Can::EMPTY_DIRECTORIES),
+        (setup::Abilities::DUPLICATES, Can::DUPLICATES),
+        (setup::Abilities::ATOMIC_REPLACE, Can::ATOMIC_REPLACE),
+        (setup::Abilities::CONDITIONAL, Can::CONDITIONAL),
+        (setup::Abilities::KEEPS_MODIFIED, Can::KEEPS_MODIFIED),
+    ];
+    let exports = [
+        (component.writing.is_some(), Can::WRITE),
+        (component.removing.is_some(), Can::REMOVE),
+        (component.directories.is_some(), Can::DIRECTORIES),
+        (component.moving.is_some(), Can::MOVE),
+        (component.moving.is_some() && traits.abilities.contains(setup::Abilities::MOVE_DIRECTORIES), Can::MOVE_DIRECTORIES),
+        (component.copying.is_some(), Can::COPY),
+        (component.times.is_some(), Can::SET_MODIFIED),
+        (component.room.is_some(), Can::ROOM),
+    ];
+    let promised = abilities.into_iter().filter(|(theirs, _)| traits.abilities.contains(*theirs)).map(|(_, ours)| ours);
+    let exported = exports.into_iter().filter(|(there, _)| *there).map(|(_, ours)| ours);
+    let naming = &traits.naming;
+    Features {
+        can: promised.chain(exported).collect(),
+        sameness: match naming.sameness {
+            setup::Sameness::Exact => Sameness::Exact,
+            setup::Sameness::IgnoresCase => Sameness::IgnoresCase,
+            setup::Sameness::IgnoresCaseAndAccents => Sameness::IgnoresCaseAndAccents,
+        },
+        normal_form: match naming.normal_form {
+            setup::NormalForm::AsGiven => NormalForm::AsGiven,
+            setup::NormalForm::Nfc => NormalForm::Nfc,
+            setup::NormalForm::Nfkc => NormalForm::Nfkc,
+        },
+        longest_name_bytes: naming.longest_bytes,
+        modified_step_ns: traits.modified_step_ns,
+        digests: traits.digests.iter().copied().map(convert::algorithm).collect(),
+        early_digests: traits.early_digests.iter().copied().map(convert::algorithm).collect(),
+        smallest_bytes: traits.smallest_bytes,
+        largest_bytes: traits.largest_bytes,
+        lag_ms: traits.lag_ms,
+        relist_ms: traits.relist_ms,
+    }
+}
