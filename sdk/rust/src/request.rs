@@ -1,0 +1,259 @@
+//! Asking the provider: a request that is built, sent, and answered. Paths and queries are given plain and encoded once, here.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bindings::causeway::provider::requests as wire;
+use crate::options::Secret;
+use crate::text::{Piece, Text};
+use crate::{Error, Result, data, host, percent, time};
+
+/// A request that can be sent, or planned for the host to send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub(crate) method: &'static str,
+    /// Scheme and authority: `https://example.com:8080`.
+    pub(crate) origin: String,
+    /// Encoded, with a slash at its beginning.
+    pub(crate) path: String,
+    /// Encoded.
+    pub(crate) query: Vec<(String, Text)>,
+    pub(crate) headers: Vec<(String, Text)>,
+    pub(crate) body: Text,
+    captures: Vec<wire::Capture>,
+    redirects: u8,
+    repeatable: bool,
+    patience_ms: Option<u32>,
+}
+
+impl Request {
+    /// A request with this method to a base URL without a query (`https://example.com/api`), whose path is taken as it stands.
+    pub fn new(method: &'static str, base: &str) -> Request {
+        let after_scheme = base.find("://").map_or(0, |at| at + 3);
+        let path_at = base.get(after_scheme..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| at + after_scheme);
+        let (origin, path) = base.split_at(path_at);
+        Request {
+            method,
+            origin: origin.to_owned(),
+            path: path.trim_end_matches('/').to_owned(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Text::new(),
+            captures: Vec::new(),
+            redirects: 0,
+            // What these methods promise by definition; a POST has to say so itself.
+            repeatable: matches!(method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
+            patience_ms: None,
+        }
+    }
+
+    /// Fetches.
+    pub fn get(base: &str) -> Request {
+        Request::new("GET", base)
+    }
+
+    /// Asks for the headers alone.
+    pub fn head(base: &str) -> Request {
+        Request::new("HEAD", base)
+    }
+
+    /// Stores.
+    pub fn put(base: &str) -> Request {
+        Request::new("PUT", base)
+    }
+
+    /// Posts.
+    pub fn post(base: &str) -> Request {
+        Request::new("POST", base)
+    }
+
+    /// Deletes.
+    pub fn delete(base: &str) -> Request {
+        Request::new("DELETE", base)
+    }
+
+    /// Goes on in the path: a slash and then this, of which every character but slashes is encoded.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Request {
+        self.path.push('/');
+        self.path.push_str(&percent::encode_path(path));
+        self
+    }
+
+    /// Adds a query parameter.
+    #[must_use]
+    pub fn query(mut self, name: &str, value: &str) -> Request {
+        self.query.push((percent::encode(name), percent::encode(value).into()));
+        self
+    }
+
+    /// Adds a query parameter that is a secret.
+    #[must_use]
+    pub fn query_secret(mut self, name: &str, secret: &Secret) -> Request {
+        self.query.push((percent::encode(name), Text::from(secret).wrapped(wire::Wrap::Percent)));
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<Text>) -> Request {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Adds a header unless its value is empty.
+    #[must_use]
+    pub fn header_unless_empty(self, name: &str, value: &str) -> Request {
+        if value.is_empty() { self } else { self.header(name, value) }
+    }
+
+    /// Adds `Authorization: Bearer` with the token of the host's OAuth, or of a slot.
+    #[must_use]
+    pub fn bearer(self, token: &Secret) -> Request {
+        self.header("Authorization", Text::from("Bearer ").and(token))
+    }
+
+    /// Adds `Authorization: Basic`.
+    #[must_use]
+    pub fn basic(self, user: &str, password: &Secret) -> Request {
+        let pair = Text::from(format!("{user}:")).and(password);
+        self.header("Authorization", Text::from("Basic ").and(pair.base64()))
+    }
+
+    /// Gives it a body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Text>) -> Request {
+        self.body = body.into();
+        self
+    }
+
+    /// Gives it a JSON body.
+    pub fn json(self, value: &impl Serialize) -> Result<Request> {
+        Ok(self.header("Content-Type", "application/json").body(data::pack(value)?))
+    }
+
+    /// Takes a secret out of the answer and into a slot before anyone sees it.
+    #[must_use]
+    pub fn capture_json(mut self, pointer: &str, slot: &str) -> Request {
+        self.captures.push(wire::Capture { at: wire::Location::Json(pointer.to_owned()), slot: slot.to_owned() });
+        self
+    }
+
+    /// Lets the host follow so many redirects.
+    #[must_use]
+    pub fn redirects(mut self, most: u8) -> Request {
+        self.redirects = most;
+        self
+    }
+
+    /// Says whether sending it twice does no harm; true for all but POST unless said otherwise.
+    #[must_use]
+    pub fn repeatable(mut self, repeatable: bool) -> Request {
+        self.repeatable = repeatable;
+        self
+    }
+
+    /// Waits so many milliseconds for an answer to begin instead of the usual minute.
+    #[must_use]
+    pub fn patience_ms(mut self, patience_ms: u32) -> Request {
+        self.patience_ms = Some(patience_ms);
+        self
+    }
+
+    /// Sends it. Every answer is an `Ok`, whatever its status; an error means that there was none.
+    pub fn send(self) -> Result<Answer> {
+        host::send(self.into_wire()).map(Answer)
+    }
+
+    /// Sends up to 32 side by side; the answers stand in the same order.
+    pub fn send_all(requests: impl IntoIterator<Item = Request>) -> Vec<Result<Answer>> {
+        let requests = requests.into_iter().map(Request::into_wire).collect();
+        host::send_all(requests).into_iter().map(|answer| answer.map(Answer)).collect()
+    }
+
+    /// The URL as pieces: scheme and host stand in the first.
+    pub(crate) fn url(&self) -> Text {
+        let path = if self.path.is_empty() { "/" } else { &self.path };
+        let mut url = Text::from(format!("{}{path}", self.origin));
+        for (at, (name, value)) in self.query.iter().enumerate() {
+            let separator = if at == 0 { '?' } else { '&' };
+            url = url.and(format!("{separator}{name}="));
+            url = url.and(value.clone());
+        }
+        url
+    }
+
+    pub(crate) fn into_wire(self) -> wire::Request {
+        let url = self.url().0;
+        let header = |(name, value): (String, Text)| wire::Header { name, value: value.0 };
+        wire::Request {
+            method: self.method.to_owned(),
+            url,
+            headers: self.headers.into_iter().map(header).collect(),
+            body: self.body.0,
+            captures: self.captures,
+            cookies: None,
+            redirects: self.redirects,
+            repeatable: self.repeatable,
+            patience_ms: self.patience_ms,
+            http1: false,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Text {
+    fn from(bytes: Vec<u8>) -> Text {
+        Text(vec![Piece::Bytes(bytes)])
+    }
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer(pub(crate) wire::Response);
+
+impl Answer {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    /// Whether the status says success.
+    pub fn is_ok(&self) -> bool {
+        (200..300).contains(&self.0.status)
+    }
+
+    /// The first header of this name, in whatever case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All headers, as they came.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// How long the provider asks to wait: `Retry-After` in seconds or as a date.
+    pub fn retry_after_ms(&self) -> Option<u32> {
+        let value = self.header("retry-after")?.trim();
+        let seconds = match value.parse::<i64>() {
+            Ok(seconds) => seconds,
+            Err(_) => time::parse_http_date(value)?.seconds - host::now().seconds,
+        };
+        u32::try_from(seconds.max(0)).ok()?.checked_mul(1000)
+    }
+
+    /// The body as JSON, whatever the status.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        data::json(self.body()).map_err(|error: Error| error.seen_in(self))
+    }
+
+    /// The body as XML, whatever the status.
+    pub fn xml<T: DeserializeOwned>(&self) -> Result<T> {
+        data::xml(self.body())
+    }
+}

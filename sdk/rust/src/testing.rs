@@ -1,0 +1,263 @@
+//! A stand-in for the host, so that a provider can be tested natively: settings, secrets, a clock that stands still, and a server that
+//! is a closure. It renders and signs as the host does; what it does not have is the host's gate, so a test here does not prove that
+//! a secret may stand where it was put.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use sha2::Digest as _;
+
+use crate::bindings::causeway::provider::requests::{Piece, Response, SecretRef, Wrap};
+use crate::nouns::{Digest, ErrorKind, Instant, Span};
+use crate::options::Value;
+use crate::{Error, Result};
+
+type Server = Box<dyn FnMut(&Sent) -> Result<(u16, Vec<(String, String)>, Vec<u8>)>>;
+
+/// What stands in for the host.
+#[derive(Default)]
+pub struct Stand {
+    settings: Vec<(String, Value)>,
+    secrets: BTreeMap<String, String>,
+    now_seconds: i64,
+    server: Option<Server>,
+}
+
+impl std::fmt::Debug for Stand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stand").finish_non_exhaustive()
+    }
+}
+
+/// A request as it would have gone out, secrets filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The method.
+    pub method: String,
+    /// The whole URL.
+    pub url: String,
+    /// Its headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Sent {
+    /// The first header of this name, in whatever case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Stand {
+    /// Gives a setting.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: Value) -> Stand {
+        self.settings.push((name.to_owned(), value));
+        self
+    }
+
+    /// Gives a text setting.
+    #[must_use]
+    pub fn text(self, name: &str, value: &str) -> Stand {
+        self.setting(name, Value::Text(value.to_owned()))
+    }
+
+    /// Gives a secret, as a setting or a slot.
+    #[must_use]
+    pub fn secret(mut self, name: &str, value: &str) -> Stand {
+        self.secrets.insert(name.to_owned(), value.to_owned());
+        self.setting(name, Value::Secret)
+    }
+
+    /// Sets the clock to so many seconds since 1970.
+    #[must_use]
+    pub fn now(mut self, seconds: i64) -> Stand {
+        self.now_seconds = seconds;
+        self
+    }
+
+    /// Answers every request: status, headers, body.
+    #[must_use]
+    pub fn server(
+        mut self,
+        server: impl FnMut(&Sent) -> Result<(u16, Vec<(String, String)>, Vec<u8>)> + 'static,
+    ) -> Stand {
+        self.server = Some(Box::new(server));
+        self
+    }
+}
+
+thread_local! {
+    static STAND: RefCell<Stand> = RefCell::default();
+}
+
+/// Does something with this stand-in in the host's place, on this thread.
+pub fn with<T>(stand: Stand, run: impl FnOnce() -> T) -> T {
+    let before = STAND.replace(stand);
+    let result = run();
+    STAND.set(before);
+    result
+}
+
+/// What a planned request would send, with this content.
+pub fn rendered(request: crate::request::Request, content: &[u8]) -> Result<Sent> {
+    render_request(&request.into_wire(), content)
+}
+
+fn render_request(request: &crate::bindings::causeway::provider::requests::Request, content: &[u8]) -> Result<Sent> {
+    let text = |pieces: &[Piece]| {
+        let bytes = render(pieces, content)?;
+        String::from_utf8(bytes).map_err(|_| Error::invalid("a header or a URL is not text"))
+    };
+    let headers = request.headers.iter().map(|header| Ok((header.name.clone(), text(&header.value)?)));
+    Ok(Sent {
+        method: request.method.clone(),
+        url: text(&request.url)?,
+        headers: headers.collect::<Result<_>>()?,
+        body: render(&request.body, content)?,
+    })
+}
+
+/// Pieces as bytes.
+fn render(pieces: &[Piece], content: &[u8]) -> Result<Vec<u8>> {
+    let mut open: Vec<(Option<&Wrap>, Vec<u8>)> = vec![(None, Vec::new())];
+    for piece in pieces {
+        let bytes = match piece {
+            Piece::Open(wrap) => {
+                open.push((Some(wrap), Vec::new()));
+                continue;
+            }
+            Piece::Close => match open.pop() {
+                Some((Some(wrap), inside)) => wrapped(wrap, &inside)?,
+                _ => return Err(Error::invalid("a bracket closes that was never opened")),
+            },
+            Piece::Text(text) => text.clone().into_bytes(),
+            Piece::Bytes(bytes) => bytes.clone(),
+            Piece::Secret(secret) => secret_value(secret)?.into_bytes(),
+            Piece::Content(span) => slice(content, *span)?.to_vec(),
+            Piece::FirstByte | Piece::LastByte => return Err(Error::unsupported("there is no range here")),
+        };
+        if let Some((_, inside)) = open.last_mut() {
+            inside.extend(bytes);
+        }
+    }
+    match open.pop() {
+        Some((None, bytes)) => Ok(bytes),
+        _ => Err(Error::invalid("a bracket stays open")),
+    }
+}
+
+fn wrapped(wrap: &Wrap, inside: &[u8]) -> Result<Vec<u8>> {
+    let text = || std::str::from_utf8(inside).map_err(|_| Error::invalid("only text can be percent-encoded"));
+    Ok(match wrap {
+        Wrap::Base64 => data_encoding::BASE64.encode(inside).into_bytes(),
+        Wrap::Hex => data_encoding::HEXLOWER.encode(inside).into_bytes(),
+        Wrap::FromBase64 => {
+            data_encoding::BASE64.decode(inside).map_err(|error| Error::invalid(error.to_string()))?
+        }
+        Wrap::Percent => crate::percent::encode(text()?).into_bytes(),
+        Wrap::Digest(algorithm) => digest(*algorithm, inside)?,
+        _ => return Err(Error::unsupported("the stand-in does not know this bracket")),
+    })
+}
+
+fn digest(algorithm: Digest, bytes: &[u8]) -> Result<Vec<u8>> {
+    Ok(match algorithm {
+        Digest::Md5 => md5::Md5::digest(bytes).to_vec(),
+        Digest::Sha1 => sha1::Sha1::digest(bytes).to_vec(),
+        Digest::Sha256 => sha2::Sha256::digest(bytes).to_vec(),
+        Digest::Sha512 => sha2::Sha512::digest(bytes).to_vec(),
+        _ => return Err(Error::unsupported("the stand-in does not know this digest")),
+    })
+}
+
+pub(crate) fn digest_of_span(algorithm: Digest, content: &[u8], span: Span) -> Result<Vec<u8>> {
+    digest(algorithm, slice(content, span)?)
+}
+
+fn slice(content: &[u8], span: Span) -> Result<&[u8]> {
+    let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+    let end = span.offset.saturating_add(span.size);
+    content.get(at(span.offset)..at(end)).ok_or_else(|| Error::invalid("there is not so much content"))
+}
+
+fn secret_value(secret: &SecretRef) -> Result<String> {
+    let value = STAND.with_borrow(|stand| stand.secrets.get(&secret.name).cloned());
+    value.ok_or_else(|| Error::new(ErrorKind::Denied, format!("there is no secret {}", secret.name)))
+}
+
+fn send(request: &crate::bindings::causeway::provider::requests::Request) -> Result<Response> {
+    let sent = render_request(request, &[])?;
+    // The server is taken out meanwhile, so that it may look at the clock.
+    let server = STAND.with_borrow_mut(|stand| stand.server.take());
+    let mut server = server.ok_or_else(|| Error::unavailable("nobody answers"))?;
+    let answer = server(&sent);
+    STAND.with_borrow_mut(|stand| stand.server = Some(server));
+    answer.map(|(status, headers, body)| Response { status, headers, body })
+}
+
+pub(crate) mod settings {
+    pub(crate) fn given() -> Vec<(String, super::Value)> {
+        super::STAND.with_borrow(|stand| stand.settings.clone())
+    }
+}
+
+pub(crate) mod http {
+    use super::{Response, Result};
+    use crate::bindings::causeway::provider::requests::Request;
+
+    pub(crate) fn send(request: &Request) -> Result<Response> {
+        super::send(request)
+    }
+
+    pub(crate) fn send_all(requests: &[Request]) -> Vec<Result<Response>> {
+        requests.iter().map(super::send).collect()
+    }
+}
+
+pub(crate) mod clock {
+    pub(crate) fn now() -> super::Instant {
+        let seconds = super::STAND.with_borrow(|stand| stand.now_seconds);
+        super::Instant { seconds, nanoseconds: 0 }
+    }
+}
+
+pub(crate) mod crypto {
+    use hmac::{Hmac, Mac};
+
+    use super::{Error, Piece, Result, SecretRef};
+    use crate::options::Hash;
+
+    pub(crate) fn hmac(key: &SecretRef, hash: Hash, steps: &[String], message: &[Piece]) -> Result<Vec<u8>> {
+        let secret = super::secret_value(key)?;
+        let prefix = if steps.is_empty() { "" } else { "AWS4" };
+        let mut key = format!("{prefix}{secret}").into_bytes();
+        for step in steps {
+            key = once(hash, &key, step.as_bytes())?;
+        }
+        once(hash, &key, &super::render(message, &[])?)
+    }
+
+    fn once(hash: Hash, key: &[u8], message: &[u8]) -> Result<Vec<u8>> {
+        let told = |error: hmac::digest::InvalidLength| Error::invalid(error.to_string());
+        Ok(match hash {
+            Hash::Sha256 => {
+                Hmac::<sha2::Sha256>::new_from_slice(key).map_err(told)?.chain_update(message).finalize().into_bytes().to_vec()
+            }
+            Hash::Sha1 => {
+                Hmac::<sha1::Sha1>::new_from_slice(key).map_err(told)?.chain_update(message).finalize().into_bytes().to_vec()
+            }
+            _ => return Err(Error::unsupported("the stand-in does not know this hash")),
+        })
+    }
+}
+
+pub(crate) mod log {
+    pub(crate) use crate::bindings::causeway::provider::log::Level;
+
+    /// A test has no operator: what would be told is told to whoever runs it.
+    pub(crate) fn write(level: Level, message: &str) {
+        eprintln!("{level:?}: {message}");
+    }
+}
