@@ -18,10 +18,30 @@ const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495
 
 /// Query parameters that are part of the resource in version 2; all others go unsigned.
 const SUBRESOURCES: &[&str] = &[
-    "acl", "delete", "lifecycle", "location", "logging", "notification", "partNumber", "policy", "requestPayment",
-    "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language",
-    "response-content-type", "response-expires", "restore", "tagging", "torrent", "uploadId", "uploads", "versionId",
-    "versioning", "versions", "website",
+    "acl",
+    "delete",
+    "lifecycle",
+    "location",
+    "logging",
+    "notification",
+    "partNumber",
+    "policy",
+    "requestPayment",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    "restore",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
 ];
 
 /// A key pair and what it signs for.
@@ -60,7 +80,8 @@ impl Signer<'_> {
             Payload::Body if request.body.is_empty() => EMPTY_SHA256.into(),
             Payload::Body => request.body.clone().hex_digest(Digest::Sha256),
         };
-        let mut request = request.header("x-amz-date", time::basic(now)).header("x-amz-content-sha256", payload.clone());
+        let mut request =
+            request.header("x-amz-date", time::basic(now)).header("x-amz-content-sha256", payload.clone());
         if let Some(token) = self.token {
             request = request.header("x-amz-security-token", token);
         }
@@ -144,7 +165,8 @@ fn canonical(request: &Request, headers: &[(String, Text)], payload: Text) -> Te
 /// The headers that version 4 signs: all that say what is stored or asked for. Others may change on the way.
 fn signed_headers(request: &Request) -> Vec<(String, Text)> {
     let mut headers = lowercase_headers(request);
-    headers.retain(|(name, _)| name.starts_with("x-amz-") || matches!(&**name, "content-md5" | "content-type" | "range"));
+    headers
+        .retain(|(name, _)| name.starts_with("x-amz-") || matches!(&**name, "content-md5" | "content-type" | "range"));
     let authority = request.origin.split_once("://").map_or(&*request.origin, |(_, authority)| authority);
     headers.push(("host".to_owned(), authority.to_ascii_lowercase().into()));
     headers.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -211,7 +233,8 @@ mod tests {
     fn the_published_example_of_version_4() {
         testing::with(stand(), || {
             let secret = Secret::slot("key");
-            let request = Request::get("https://examplebucket.s3.amazonaws.com").path("test.txt").header("Range", "bytes=0-9");
+            let request =
+                Request::get("https://examplebucket.s3.amazonaws.com").path("test.txt").header("Range", "bytes=0-9");
             let request = signer(&secret, None).sign(request, Payload::Body).unwrap();
             assert_eq!(
                 header(&request, "authorization").plain().unwrap(),

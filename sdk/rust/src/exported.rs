@@ -2,12 +2,12 @@
 
 use std::marker::PhantomData;
 
-pub use crate::bindings::exports::causeway::provider::{
-    browsing, changes, cleaning, copying, directories, jobs, links, moving, purging, reading, removing, room, session, setup,
-    times, versions, writing,
-};
 use crate::bindings::causeway::provider::content;
 use crate::bindings::causeway::provider::requests::{Piece, Response};
+pub use crate::bindings::exports::causeway::provider::{
+    browsing, changes, cleaning, copying, directories, jobs, links, moving, purging, reading, removing, room, session,
+    setup, times, versions, writing,
+};
 use crate::nouns::{self, Entry, ErrorKind, Instant, Job, Kind, Node, Outcome, Page, Placed, Problem, Receipt, Span};
 use crate::options::Options as _;
 use crate::plan::{PartPlan, Source};
@@ -18,7 +18,8 @@ use crate::{Error, Result, data, host};
 /// The provider as configured; settings that cannot be used make every call but `configure` invalid.
 fn open<T: author::Provider>() -> Result<T> {
     configured::<T>().map_err(|problems| {
-        let told: Vec<_> = problems.iter().map(|problem| format!("{} {}", problem.option_name, problem.message)).collect();
+        let told: Vec<_> =
+            problems.iter().map(|problem| format!("{} {}", problem.option_name, problem.message)).collect();
         Error::new(ErrorKind::Invalid, told.join("; "))
     })
 }
@@ -38,8 +39,23 @@ macro_rules! exported {
 }
 
 exported!(
-    Provider, Paths, Browsing, Writing, Removing, Directories, Purging, Moving, Copying, Times, Jobs, Room, Links, Cleaning,
-    Versions, Changes, Session
+    Provider,
+    Paths,
+    Browsing,
+    Writing,
+    Removing,
+    Directories,
+    Purging,
+    Moving,
+    Copying,
+    Times,
+    Jobs,
+    Room,
+    Links,
+    Cleaning,
+    Versions,
+    Changes,
+    Session
 );
 
 impl<T: author::Provider> setup::Guest for Provider<T> {

@@ -3,8 +3,8 @@
 //! The host has checked kinds and choices before a call, so reading cannot fail here; what depends on several options is checked in
 //! `Provider::open`.
 
-use crate::bindings::causeway::provider::secret_uses::{HmacUse, Placement, SecretUse};
 pub use crate::bindings::causeway::provider::secret_uses::{Hash, Place};
+use crate::bindings::causeway::provider::secret_uses::{HmacUse, Placement, SecretUse};
 pub use crate::bindings::causeway::provider::settings::Value;
 pub use crate::bindings::exports::causeway::provider::setup::{OptionKind, OptionMarks, OptionSpec};
 use crate::text::{SecretRef, Wrap};
@@ -221,7 +221,13 @@ impl Uses {
     /// Nothing.
     #[allow(clippy::new_without_default, reason = "nothing is a decision here, not a default")]
     pub fn new() -> Uses {
-        Uses(SecretUse { places: Vec::new(), hmac: Vec::new(), rsa: Vec::new(), reveal: false, public_fields: Vec::new() })
+        Uses(SecretUse {
+            places: Vec::new(),
+            hmac: Vec::new(),
+            rsa: Vec::new(),
+            reveal: false,
+            public_fields: Vec::new(),
+        })
     }
 
     /// It may stand here, after this prefix and inside these brackets, towards these URLs (none: all that may get secrets).

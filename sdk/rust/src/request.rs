@@ -30,7 +30,8 @@ impl Request {
     /// A request with this method to a base URL without a query (`https://example.com/api`), whose path is taken as it stands.
     pub fn new(method: &'static str, base: &str) -> Request {
         let after_scheme = base.find("://").map_or(0, |at| at + 3);
-        let path_at = base.get(after_scheme..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| at + after_scheme);
+        let path_at =
+            base.get(after_scheme..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| at + after_scheme);
         let (origin, path) = base.split_at(path_at);
         Request {
             method,

@@ -153,9 +153,7 @@ fn wrapped(wrap: &Wrap, inside: &[u8]) -> Result<Vec<u8>> {
     Ok(match wrap {
         Wrap::Base64 => data_encoding::BASE64.encode(inside).into_bytes(),
         Wrap::Hex => data_encoding::HEXLOWER.encode(inside).into_bytes(),
-        Wrap::FromBase64 => {
-            data_encoding::BASE64.decode(inside).map_err(|error| Error::invalid(error.to_string()))?
-        }
+        Wrap::FromBase64 => data_encoding::BASE64.decode(inside).map_err(|error| Error::invalid(error.to_string()))?,
         Wrap::Percent => crate::percent::encode(text()?).into_bytes(),
         Wrap::Digest(algorithm) => digest(*algorithm, inside)?,
         _ => return Err(Error::unsupported("the stand-in does not know this bracket")),
@@ -242,12 +240,18 @@ pub(crate) mod crypto {
     fn once(hash: Hash, key: &[u8], message: &[u8]) -> Result<Vec<u8>> {
         let told = |error: hmac::digest::InvalidLength| Error::invalid(error.to_string());
         Ok(match hash {
-            Hash::Sha256 => {
-                Hmac::<sha2::Sha256>::new_from_slice(key).map_err(told)?.chain_update(message).finalize().into_bytes().to_vec()
-            }
-            Hash::Sha1 => {
-                Hmac::<sha1::Sha1>::new_from_slice(key).map_err(told)?.chain_update(message).finalize().into_bytes().to_vec()
-            }
+            Hash::Sha256 => Hmac::<sha2::Sha256>::new_from_slice(key)
+                .map_err(told)?
+                .chain_update(message)
+                .finalize()
+                .into_bytes()
+                .to_vec(),
+            Hash::Sha1 => Hmac::<sha1::Sha1>::new_from_slice(key)
+                .map_err(told)?
+                .chain_update(message)
+                .finalize()
+                .into_bytes()
+                .to_vec(),
             _ => return Err(Error::unsupported("the stand-in does not know this hash")),
         })
     }

@@ -107,7 +107,9 @@ fn section(interface: &str) -> std::result::Result<Vec<u8>, String> {
 }
 
 fn world(interface: &str) -> String {
-    format!("package causeway:export-{interface};\nworld export {{ export causeway:provider/{interface}@0.1.0; }}\n")
+    format!(
+        "package causeway:exporting-{interface};\nworld exporting {{ export causeway:provider/{interface}@0.1.0; }}\n"
+    )
 }
 
 /// The files become one text, which has one package line.
