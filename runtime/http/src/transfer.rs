@@ -4,9 +4,12 @@
 //! [`WritePlanner`]. Everything that can be retried, cut, resumed or verified without that knowledge happens here.
 
 mod decode;
+mod part;
 mod plan;
 mod plans;
 mod read;
+mod record;
+mod write;
 
 pub use plan::{
     Check, Cutting, Decoding, Job, Outcome, Part, PartAnswer, PartPlan, Progress, Ranges, ReadPlan, ReadPlanner,
@@ -14,3 +17,4 @@ pub use plan::{
 };
 pub use plans::PlanCache;
 pub use read::{Read, read};
+pub use write::write;
