@@ -1,1 +1,87 @@
-//! (being written)
+//! The REST API: its paths, its answers, who may ask, and what it costs to ask too much.
+//!
+//! It opens no storage and makes no mount: those stand behind two doors, [`Backends`] and [`Mounts`], which the program
+//! implements. It does not know what a provider is made of: the [`Catalog`] gives it descriptors, from which parsing,
+//! the list of providers and the checks of credentials follow.
+//!
+//! **Whose.** Everything under `/api/v1` but the OpenAPI document needs a bearer token, and every call to the registry and
+//! the doors carries the tenant that the token belongs to. What is another tenant's answers exactly as what is not there.
+//!
+//! **Errors** have one shape: `{"success":false,"error":"...","code":"..."}`, also those that the framework makes; wrong
+//! fields are named all at once, in words in `error` and by name in `fields`. A status code is chosen nowhere but here.
+//!
+//! **Limits**: see [`limits`].
+
+mod answers;
+mod auth;
+mod backends;
+mod catalog;
+mod connect;
+mod credentials;
+mod doors;
+mod error;
+pub mod limits;
+mod mounts;
+mod observe;
+mod openapi;
+mod providers;
+mod request;
+mod vfs_config;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use causeway_registry::Registry;
+
+pub use catalog::{Catalog, api_default, api_type};
+pub use doors::{Backends, MountError, Mounts, Pending, State, Status};
+pub use observe::{Metrics, admin_router};
+pub use openapi::document;
+pub use vfs_config::{Attributes, CacheMode, Close, VfsConfig};
+
+/// What the API stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// Tenants, backends, mounts.
+    pub registry: Registry,
+    /// The providers that exist.
+    pub catalog: Arc<Catalog>,
+    /// Live backends.
+    pub backends: Arc<dyn Backends>,
+    /// Live mounts.
+    pub mounts: Arc<dyn Mounts>,
+    /// What this machine is called where pending writes are shown: they lie on its disk.
+    pub node: Arc<str>,
+}
+
+/// All paths of the main listener.
+pub fn router(api: Api) -> Router {
+    let v1 = Router::new()
+        .route("/backends", get(backends::list))
+        .route(
+            "/backends/{id}",
+            get(backends::get).put(credentials::update).delete(backends::delete).post(connect::connect),
+        )
+        .route("/backends/{id}/test", get(backends::test))
+        .route("/mounts", get(mounts::list).post(mounts::create))
+        .route("/mounts/{id}", get(mounts::get).patch(mounts::update).delete(mounts::delete))
+        .route("/providers", get(providers::list))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn_with_state(api.clone(), auth::require_token));
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/api/v1/openapi.json", get(openapi::serve))
+        .route("/healthz", get(observe::healthz))
+        .route("/readyz", get(observe::readyz))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(DefaultBodyLimit::max(limits::CONNECT_BYTES))
+        .layer(from_fn_with_state(limits::Gate::new(), limits::hold))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(error::panicked))
+        .layer(from_fn(observe::observe))
+        .with_state(api)
+}

@@ -1,0 +1,193 @@
+//! `PUT /api/v1/backends/{id}`: exchanges a credential for another of the same account.
+//!
+//! The checks stand in one order, so that a client meets the same refusal whatever else is wrong: 404, 413, 400 with every
+//! wrong field, nothing changed (200 without asking the provider), 409, the probe (422), and only then the row changes.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use causeway_registry::{Backend, MountsWanted, NewCredentials, Tenant};
+use causeway_storage::{Descriptor, ErrorKind, Identity, OptionMarks, OptionSpec, Problem, Provider, Settings};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::answers::Done;
+use crate::auth::Caller;
+use crate::backends::find;
+use crate::connect::open;
+use crate::error::{ApiError, ApiResult, ErrorAnswer};
+use crate::request::{Segment, Wish, object};
+use crate::{Api, State as MountState, limits};
+
+/// How to exchange it.
+#[derive(Deserialize)]
+pub(crate) struct How {
+    /// Also while it is mounted: new requests use the new credential at once.
+    #[serde(default)]
+    live: bool,
+}
+
+/// Exchange a credential. Values are strings, or null to remove one.
+#[utoipa::path(
+    put, path = "/api/v1/backends/{id}", tag = "backends",
+    params(
+        ("id" = String, Path, description = "The backend's id"),
+        ("live" = Option<bool>, Query, description = "Also while it is mounted"),
+    ),
+    request_body(content = Object, description = "The credential options to change"),
+    responses(
+        (status = 200, body = Done), (status = 400, body = ErrorAnswer), (status = 404, body = ErrorAnswer),
+        (status = 409, body = ErrorAnswer), (status = 413, body = ErrorAnswer), (status = 422, body = ErrorAnswer),
+    )
+)]
+pub(crate) async fn update(
+    State(api): State<Api>,
+    Caller(tenant): Caller,
+    Segment(id): Segment,
+    Wish(how): Wish<How>,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Json<Done>> {
+    let backend = find(&api, &tenant, &id).await?;
+    let provider = provider_of(&api, &backend)?;
+    let given = object(&headers, body, limits::CREDENTIAL_BYTES).await?;
+    let settings = merged(provider.descriptor(), &backend.settings, &given)?;
+    if settings != backend.settings {
+        if !how.live {
+            refuse_mounted(&api, &tenant, &backend).await?;
+        }
+        exchange(&api, &tenant, &backend, provider, settings).await?;
+    }
+    Ok(Json(Done::new("Backend credentials updated")))
+}
+
+/// The provider of a stored backend. It may be missing when a component was taken away.
+pub(crate) fn provider_of<'a>(api: &'a Api, backend: &Backend) -> ApiResult<&'a Arc<dyn Provider>> {
+    api.catalog.get(&backend.provider).ok_or_else(|| {
+        let message = format!("The provider {} is not installed at the moment", backend.provider);
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "PROVIDER_MISSING", message)
+    })
+}
+
+async fn refuse_mounted(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<()> {
+    let mounts = api.registry.mounts(tenant, MountsWanted::Backend(&backend.id)).await?;
+    let stands = mounts.iter().any(|mount| match api.mounts.status(tenant, &mount.id).state {
+        MountState::Mounting | MountState::Active | MountState::Degraded | MountState::Unmounting => true,
+        MountState::Failed => false,
+    });
+    match stands {
+        true => Err(ApiError::conflict("ACTIVE_MOUNTS", "Backend has active mounts; unmount first")),
+        false => Ok(()),
+    }
+}
+
+async fn exchange(
+    api: &Api,
+    tenant: &Tenant,
+    backend: &Backend,
+    provider: &Arc<dyn Provider>,
+    settings: Settings,
+) -> ApiResult<()> {
+    let trial = async {
+        let storage = open(api, tenant, &backend.id, provider, settings.clone()).await?;
+        storage.probe().await.map_err(rejected)
+    };
+    let identity = tokio::time::timeout(limits::PROBE, trial).await.map_err(|_| credential_refused())??;
+    let another_account = another_account(backend, &identity)?;
+    if another_account && !api.backends.pending(tenant, &backend.id).await.map_err(ApiError::storage)?.is_empty() {
+        return Err(ApiError::conflict(
+            "PENDING_UPLOADS",
+            "Backend has uploads pending, and the provider does not tell whether the new credential is of the same account",
+        ));
+    }
+    let new = NewCredentials {
+        settings,
+        account: identity.account,
+        another_account,
+        based_on: backend.credential_generation,
+    };
+    if !api.registry.change_credentials(tenant, &backend.id, &new).await? {
+        return Err(match api.registry.backend(tenant, &backend.id).await? {
+            Some(_) => {
+                ApiError::conflict("CHANGED_MEANWHILE", "The credential was changed by another request meanwhile")
+            }
+            None => ApiError::backend_not_found(),
+        });
+    }
+    api.backends.changed(tenant, &backend.id).await;
+    Ok(())
+}
+
+/// Whether what was cached may belong to another account than the credential's; an error if it certainly does.
+fn another_account(backend: &Backend, identity: &Identity) -> ApiResult<bool> {
+    match (&backend.account, &identity.account) {
+        (Some(stored), Some(shown)) if stored == shown => Ok(false),
+        (Some(_), Some(_)) => Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "ANOTHER_ACCOUNT",
+            "The credential belongs to another account; disconnect and connect anew to change accounts",
+        )),
+        _ => Ok(true),
+    }
+}
+
+fn rejected(error: causeway_storage::Error) -> ApiError {
+    match error.kind {
+        ErrorKind::Internal => ApiError::internal(format!("{error:?}")),
+        _ => {
+            tracing::info!(?error, "a new credential was not accepted");
+            credential_refused()
+        }
+    }
+}
+
+fn credential_refused() -> ApiError {
+    let message = "Credential validation failed against the remote backend";
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "CREDENTIALS_REJECTED", message)
+}
+
+/// The stored settings with the given credentials in their place.
+fn merged(descriptor: &Descriptor, stored: &Settings, given: &Map<String, Value>) -> ApiResult<Settings> {
+    let credential =
+        |name: &str| descriptor.option(name).filter(|option| option.marks.contains(OptionMarks::CREDENTIAL));
+    let foreign: Vec<Problem> = given
+        .keys()
+        .filter(|name| credential(name).is_none())
+        .map(|name| Problem::new(name, "is not a credential of this provider"))
+        .collect();
+    let mut problems: Vec<Problem> = given
+        .iter()
+        .filter(|(_, value)| !value.is_null() && !value.is_string())
+        .map(|(name, _)| Problem::new(name, "must be a string or null"))
+        .collect();
+    let specs: Vec<OptionSpec> = given.keys().filter_map(|name| credential(name)).cloned().collect();
+    let known =
+        given.iter().filter(|(name, value)| credential(name).is_some() && (value.is_null() || value.is_string()));
+    let known: Map<String, Value> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let specs: Vec<OptionSpec> = specs.into_iter().filter(|spec| known.contains_key(&spec.name)).collect();
+    let parsed = Settings::parse(&specs, &known).unwrap_or_else(|mut more| {
+        problems.append(&mut more);
+        Settings::default()
+    });
+    if !foreign.is_empty() {
+        problems.extend(foreign);
+        let message = "Invalid request: only credential fields are allowed";
+        return Err(ApiError::invalid("INVALID_REQUEST", message).with_fields(&problems));
+    }
+    if !problems.is_empty() {
+        return Err(ApiError::problems(&problems));
+    }
+    let mut settings = stored.clone();
+    for name in known.keys() {
+        match parsed.get(name) {
+            Some(value) => settings.set(name.clone(), value.clone()),
+            None => {
+                settings.remove(name);
+            }
+        }
+    }
+    Ok(settings)
+}

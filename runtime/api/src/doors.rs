@@ -1,0 +1,124 @@
+//! The two doors: what the API needs done with live backends and live mounts. The program implements them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use causeway_registry::{BackendId, Mount, MountId, Tenant};
+use causeway_storage::{Error, Identity, OpenError, Provider, Settings, Storage};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::VfsConfig;
+
+/// Writes that were acknowledged and are not at the provider yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Pending {
+    /// How many files and other changes.
+    pub files: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// The oldest, as Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<i64>,
+    /// Why the last attempt failed, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+impl Pending {
+    /// Whether all is uploaded.
+    pub fn is_empty(&self) -> bool {
+        self.files == 0
+    }
+}
+
+/// Live backends.
+#[async_trait]
+pub trait Backends: Send + Sync {
+    /// Opens a backend on trial, with settings that are not stored. Reaches for no network.
+    async fn try_open(
+        &self,
+        tenant: &Tenant,
+        id: &BackendId,
+        provider: &Arc<dyn Provider>,
+        settings: Settings,
+    ) -> Result<Arc<dyn Storage>, OpenError>;
+
+    /// Probes a stored backend, opening it if need be.
+    async fn probe(&self, tenant: &Tenant, id: &BackendId) -> Result<Identity, Error>;
+
+    /// What is stored has changed: whoever uses the backend goes on with that, from the next request on.
+    async fn changed(&self, tenant: &Tenant, id: &BackendId);
+
+    /// The backend is gone (or a trial was not stored): lets go of all that was kept for it.
+    async fn forget(&self, tenant: &Tenant, id: &BackendId);
+
+    /// What is not uploaded yet.
+    async fn pending(&self, tenant: &Tenant, id: &BackendId) -> Result<Pending, Error>;
+
+    /// Moves what is not uploaded to the tenant's `lost+found`, and says where that is.
+    async fn discard(&self, tenant: &Tenant, id: &BackendId) -> Result<String, Error>;
+}
+
+/// How a mount is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// On its way.
+    Mounting,
+    /// It stands.
+    Active,
+    /// It stands, and the provider cannot be reached: what is cached is served.
+    Degraded,
+    /// On its way out.
+    Unmounting,
+    /// It does not stand.
+    Failed,
+}
+
+/// How a mount is, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// How.
+    pub state: State,
+    /// Why, for people, if it failed.
+    pub error: Option<String>,
+}
+
+/// Why a mount cannot be made or changed.
+#[derive(Debug)]
+pub enum MountError {
+    /// The path is not allowed; the sentence says why.
+    Path(String),
+    /// The mount point is in use.
+    InUse(String),
+    /// Something else.
+    Failed(Error),
+}
+
+impl From<Error> for MountError {
+    fn from(error: Error) -> MountError {
+        MountError::Failed(error)
+    }
+}
+
+/// Live mounts.
+#[async_trait]
+pub trait Mounts: Send + Sync {
+    /// Where a mount would stand: below the tenant's directory, or where the operator allows. Makes nothing.
+    fn place(&self, tenant: &Tenant, id: &MountId, wanted: Option<&str>) -> Result<String, MountError>;
+
+    /// Mounts. Answers when the kernel's mount stands or after at most 10 s, then as `Mounting`.
+    async fn mount(&self, tenant: &Tenant, mount: &Mount, config: &VfsConfig) -> Result<Status, MountError>;
+
+    /// Changes how a live mount caches, without unmounting.
+    async fn configure(&self, tenant: &Tenant, id: &MountId, config: &VfsConfig) -> Result<(), MountError>;
+
+    /// How a mount is.
+    fn status(&self, tenant: &Tenant, id: &MountId) -> Status;
+
+    /// Detaches a mount at once, then waits at most so long for its backend's uploads. What is then still pending goes on
+    /// by itself; a mount whose row says `removing` loses its row when nothing is pending any more.
+    async fn unmount(&self, tenant: &Tenant, mount: &Mount, wait: Duration) -> Result<Pending, Error>;
+}
