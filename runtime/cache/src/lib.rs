@@ -1,1 +1,23 @@
-//! (being written)
+//! What the machine's disk remembers for backends: content that was read, content that waits to be uploaded, and the
+//! journal of changes that the provider has not made yet.
+//!
+//! It is not a file system and speaks to no storage: it keeps bytes and records, and hands them back after a crash. The
+//! order is always the same: data, then index, then acknowledge. All records lie in one embedded store, written by one
+//! thread that joins the commits of everyone who waits; content lies in one sparse file per object version.
+//!
+//! Names tell what a file is worth. `o-*` holds content fetched from a provider: it can be fetched again, so what has no
+//! record is deleted. `s-*` holds content that was written here: what has no record is moved to `quarantine/` and
+//! reported, never deleted.
+
+mod cache;
+mod index;
+mod journal;
+mod object;
+mod ranges;
+mod staged;
+
+pub use cache::{Cache, Limits, Scope};
+pub use journal::{Action, Base, Batch, Commit, Failure, Intent, Journal, Seen};
+pub use object::{Object, ObjectKey};
+pub use ranges::Ranges;
+pub use staged::{Segment, Staged};

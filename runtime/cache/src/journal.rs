@@ -1,0 +1,355 @@
+//! The journal: what was changed here and is not yet changed at the provider, in order.
+//!
+//! It is a log of intents of one backend. It does not carry them out, and it does not decide what a path shows: both
+//! are the file system's business. What it promises is that the log in memory and the log on disk are the same log: a
+//! change is made to memory and handed to the index in one step, so commits reach the disk in the order in which they
+//! were made, and a caller answers only after its [`Commit`] came back. If a commit fails, memory is ahead of the disk;
+//! then every later change is refused until the process starts anew, because nothing that it built on is safe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use causeway_storage::{Entry, Error, Kind, Node, Notes, Path, Result, Timestamp, Version};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+
+use crate::index::{Index, Op, Table};
+use crate::object::ObjectRecord;
+
+/// What was last known to stand at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Where.
+    pub path: Path,
+    /// File or directory.
+    pub kind: Kind,
+    /// The provider's identity of it.
+    pub cookie: Option<String>,
+    /// Its version; absent where nobody saw one yet.
+    pub version: Option<Version>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// When its content was changed.
+    pub modified: Option<Timestamp>,
+    /// Whether the version is weak.
+    pub weak: bool,
+}
+
+impl Seen {
+    /// What an entry shows at a path.
+    pub fn of(path: Path, entry: &Entry) -> Seen {
+        Seen {
+            path,
+            kind: entry.kind,
+            cookie: entry.cookie.clone(),
+            version: entry.version.clone(),
+            size: entry.size,
+            modified: entry.modified,
+            weak: entry.notes.contains(Notes::WEAK_VERSION),
+        }
+    }
+
+    /// As a storage wants it.
+    pub fn node(&self) -> Node {
+        Node {
+            path: self.path.clone(),
+            kind: self.kind,
+            cookie: self.cookie.clone(),
+            version: self.version.clone(),
+            size: self.size,
+        }
+    }
+}
+
+/// What the holes of a working copy stand for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Base {
+    /// This version at the provider.
+    Remote(Seen),
+    /// An earlier working copy of the same file, which is being uploaded.
+    Staged {
+        /// Its number.
+        id: u64,
+        /// Its size when this copy began.
+        size: u64,
+    },
+}
+
+impl Base {
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Base::Remote(seen) => seen.size.unwrap_or(0),
+            Base::Staged { size, .. } => *size,
+        }
+    }
+}
+
+/// A change to be made at the provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// The content of a working copy becomes the file at this path.
+    Write {
+        /// Where.
+        path: Path,
+        /// The working copy.
+        staged: u64,
+        /// What stands there and may be replaced.
+        existing: Option<Seen>,
+        /// What the copy's holes stand for; none if it began empty.
+        base: Option<Base>,
+    },
+    /// A file goes away.
+    Remove {
+        /// The file.
+        file: Seen,
+    },
+    /// A directory is made.
+    MakeDirectory {
+        /// Where.
+        path: Path,
+    },
+    /// An empty directory goes away.
+    RemoveDirectory {
+        /// The directory.
+        directory: Seen,
+    },
+    /// A file or directory moves.
+    Rename {
+        /// What moves.
+        from: Seen,
+        /// Where to.
+        to: Path,
+        /// What stands there and may be replaced.
+        replaces: Option<Seen>,
+    },
+    /// A modification time is set.
+    SetModified {
+        /// Whose.
+        node: Seen,
+        /// The time.
+        modified: Timestamp,
+    },
+}
+
+impl Action {
+    /// The paths that it touches.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let (first, second) = match self {
+            Action::Write { path, .. } | Action::MakeDirectory { path } => (path, None),
+            Action::Remove { file: seen }
+            | Action::RemoveDirectory { directory: seen }
+            | Action::SetModified { node: seen, .. } => (&seen.path, None),
+            Action::Rename { from, to, .. } => (&from.path, Some(to)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// Why an intent failed for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// A sentence for the user.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A change that the provider has not made yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Its place in the order.
+    pub id: u64,
+    /// What to do.
+    pub action: Action,
+    /// When it was asked for.
+    pub since: Timestamp,
+    /// Set once it failed for good; it stays until someone retries or discards it.
+    pub failure: Option<Failure>,
+}
+
+/// The journal of one backend.
+#[derive(Debug)]
+pub struct Journal {
+    index: Arc<Index>,
+    scope: String,
+    ids: Arc<AtomicU64>,
+    log: Mutex<Log>,
+    revision: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    intents: BTreeMap<u64, Intent>,
+    directories: BTreeSet<Path>,
+    broken: bool,
+}
+
+impl Journal {
+    pub(crate) fn load(index: Arc<Index>, scope: &str, ids: Arc<AtomicU64>) -> Result<Journal> {
+        let mut log = Log::default();
+        let mut torn = Vec::new();
+        index.scan(Table::Intents, scope, |key, value| match serde_json::from_slice::<Intent>(value) {
+            Ok(intent) => {
+                log.intents.insert(intent.id, intent);
+            }
+            Err(_) => torn.push((key.to_owned(), value.to_vec())),
+        })?;
+        index.scan(Table::Directories, scope, |key, _| {
+            if let Some(path) = key.strip_prefix(scope).and_then(|path| Path::parse(path).ok()) {
+                log.directories.insert(path);
+            }
+        })?;
+        if !torn.is_empty() {
+            tracing::error!(records = torn.len(), "journal records could not be understood and were set aside");
+            let ops = torn.into_iter().flat_map(|(key, value)| {
+                let aside = Op { table: Table::Quarantine, key: key.clone(), value: Some(value) };
+                [aside, Op { table: Table::Intents, key, value: None }]
+            });
+            index.commit(ops.collect()).blocking_recv().map_err(Error::internal)??;
+        }
+        Ok(Journal { index, scope: scope.to_owned(), ids, log: Mutex::new(log), revision: watch::Sender::new(0) })
+    }
+
+    /// Looks at the log: the intents in order, and the directories that only exist here.
+    pub fn read<R>(&self, look: impl FnOnce(&BTreeMap<u64, Intent>, &BTreeSet<Path>) -> R) -> R {
+        let log = self.lock();
+        look(&log.intents, &log.directories)
+    }
+
+    /// Changes the log in one step. `decide` sees the log as it is and says what to change; if it fails, nothing is.
+    pub fn change<R>(&self, decide: impl FnOnce(&mut Batch<'_>) -> Result<R>) -> Result<(R, Commit)> {
+        let mut log = self.lock();
+        if log.broken {
+            return Err(Error::internal(
+                "the journal could not be written before; changes are refused until a restart",
+            ));
+        }
+        let mut batch = Batch { log: &log, journal: self, changes: Vec::new(), ops: Vec::new() };
+        let answer = decide(&mut batch)?;
+        let (changes, ops) = (batch.changes, batch.ops);
+        for change in changes {
+            match change {
+                Change::Put(intent) => drop(log.intents.insert(intent.id, *intent)),
+                Change::Delete(id) => drop(log.intents.remove(&id)),
+                Change::AddDirectory(path) => drop(log.directories.insert(path)),
+                Change::DropDirectory(path) => drop(log.directories.remove(&path)),
+            }
+        }
+        let commit = if ops.is_empty() { None } else { Some(self.index.commit(ops)) };
+        drop(log);
+        self.revision.send_modify(|revision| *revision += 1);
+        Ok((answer, Commit(commit)))
+    }
+
+    /// Waits until a commit is on disk.
+    pub async fn wait(&self, commit: Commit) -> Result<()> {
+        let Some(waiting) = commit.0 else { return Ok(()) };
+        let outcome = waiting.await.map_err(|_| Error::internal("the index has stopped")).flatten();
+        if outcome.is_err() {
+            self.lock().broken = true;
+        }
+        outcome
+    }
+
+    /// Ticks with every change of the log.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        // Nothing under this lock panics half way through a change: `decide` only collects.
+        self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn key(&self, id: u64) -> String {
+        format!("{}{id:016x}", self.scope)
+    }
+}
+
+/// What to wait on before a change is acknowledged; see [`Journal::wait`].
+#[derive(Debug)]
+#[must_use = "a change that nobody waited for is not acknowledged"]
+pub struct Commit(Option<oneshot::Receiver<Result<()>>>);
+
+enum Change {
+    Put(Box<Intent>),
+    Delete(u64),
+    AddDirectory(Path),
+    DropDirectory(Path),
+}
+
+/// A change of the journal being put together.
+pub struct Batch<'a> {
+    log: &'a Log,
+    journal: &'a Journal,
+    changes: Vec<Change>,
+    ops: Vec<Op>,
+}
+
+impl<'a> Batch<'a> {
+    /// The intents as they are before this change.
+    pub fn intents(&self) -> &'a BTreeMap<u64, Intent> {
+        &self.log.intents
+    }
+
+    /// The directories that only exist here, before this change.
+    pub fn directories(&self) -> &'a BTreeSet<Path> {
+        &self.log.directories
+    }
+
+    /// Adds an intent at the end and returns its number.
+    pub fn append(&mut self, action: Action) -> u64 {
+        let id = self.journal.ids.fetch_add(1, Ordering::Relaxed);
+        self.put(Intent { id, action, since: Timestamp::now(), failure: None });
+        id
+    }
+
+    /// Replaces the intent of the same number.
+    pub fn put(&mut self, intent: Intent) {
+        let value = serde_json::to_vec(&intent).ok();
+        self.ops.push(Op { table: Table::Intents, key: self.journal.key(intent.id), value });
+        self.changes.push(Change::Put(Box::new(intent)));
+    }
+
+    /// Changes an intent, as this batch left it.
+    pub fn edit(&mut self, id: u64, change: impl FnOnce(&mut Intent)) {
+        let changed = self.changes.iter().rev().find_map(|change| match change {
+            Change::Put(intent) if intent.id == id => Some(intent.as_ref().clone()),
+            _ => None,
+        });
+        if let Some(mut intent) = changed.or_else(|| self.log.intents.get(&id).cloned()) {
+            change(&mut intent);
+            self.put(intent);
+        }
+    }
+
+    /// Takes an intent out, with the record of its progress.
+    pub fn delete(&mut self, id: u64) {
+        let key = self.journal.key(id);
+        self.ops.push(Op { table: Table::Intents, key: key.clone(), value: None });
+        self.ops.push(Op { table: Table::Progress, key, value: None });
+        self.changes.push(Change::Delete(id));
+    }
+
+    /// Notes a directory that only exists here.
+    pub fn add_directory(&mut self, path: &Path) {
+        self.ops.push(Op {
+            table: Table::Directories,
+            key: format!("{}{path}", self.journal.scope),
+            value: Some(Vec::new()),
+        });
+        self.changes.push(Change::AddDirectory(path.clone()));
+    }
+
+    /// Forgets a directory that only existed here.
+    pub fn drop_directory(&mut self, path: &Path) {
+        self.ops.push(Op { table: Table::Directories, key: format!("{}{path}", self.journal.scope), value: None });
+        self.changes.push(Change::DropDirectory(path.clone()));
+    }
+
+    pub(crate) fn put_object(&mut self, key: String, record: &ObjectRecord) {
+        self.ops.push(Op { table: Table::Objects, key, value: serde_json::to_vec(record).ok() });
+    }
+}

@@ -1,0 +1,157 @@
+//! Content of one version of one object, as far as it was fetched.
+//!
+//! It does not fetch: who does, writes whole pieces and marks them present. The present ranges reach the index when the
+//! object is saved, after the data was synced: what the index calls present is there after a power loss. What was fetched
+//! and not saved is fetched again.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use causeway_storage::{Result, Span};
+use serde::{Deserialize, Serialize};
+
+use crate::{Ranges, Seen};
+
+/// Which content: whose, and which version of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// The key of what was seen; none if its version is not known.
+    pub fn of(seen: &Seen) -> Option<ObjectKey> {
+        let version = &seen.version.as_ref()?.0;
+        // Lengths keep two pairs apart whose texts happen to join into the same one.
+        Some(ObjectKey(match &seen.cookie {
+            Some(cookie) => format!("c{}:{cookie}:{version}", cookie.len()),
+            None => format!("p{}:{}:{version}", seen.path.as_str().len(), seen.path),
+        }))
+    }
+
+    pub(crate) fn record_key(&self, scope: &str) -> String {
+        format!("{scope}{}", self.0)
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ObjectRecord {
+    pub(crate) file: String,
+    pub(crate) size: u64,
+    pub(crate) present: Ranges,
+    /// Seconds since 1970.
+    pub(crate) used: i64,
+}
+
+/// Content of one version.
+#[derive(Debug)]
+pub struct Object {
+    pub(crate) key: ObjectKey,
+    pub(crate) path: PathBuf,
+    pub(crate) file_name: String,
+    size: u64,
+    file: File,
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    present: Ranges,
+    unsaved: bool,
+    /// Rises when the object is emptied.
+    epoch: u64,
+}
+
+impl Object {
+    pub(crate) fn new(key: ObjectKey, path: PathBuf, record: ObjectRecord, file: File) -> Object {
+        let state = RwLock::new(State { present: record.present, unsaved: false, epoch: 0 });
+        Object { key, path, file_name: record.file, size: record.size, file, state }
+    }
+
+    /// Which content this is.
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// The size of the whole content in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What of `span` was not fetched yet.
+    pub fn missing(&self, span: Span) -> Vec<Span> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).present.missing(span)
+    }
+
+    /// Whether all of it is here.
+    pub fn is_complete(&self) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).present.contains(Span::new(0, self.size))
+    }
+
+    /// Fills `buffer` from `offset` if all of it is present, and says whether it did. Blocking.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<bool> {
+        // Held while reading, so that nothing is punched out in between.
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if !state.present.contains(Span::new(offset, buffer.len() as u64)) {
+            return Ok(false);
+        }
+        self.file.read_exact_at(buffer, offset)?;
+        Ok(true)
+    }
+
+    /// Begins to store what is being fetched; hand the answer to [`Object::mark`].
+    pub fn epoch(&self) -> u64 {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).epoch
+    }
+
+    /// Writes bytes that were fetched; they count once they are marked. Blocking.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        Ok(self.file.write_all_at(bytes, offset)?)
+    }
+
+    /// Marks what was written since `epoch` as present, unless the object was emptied in between.
+    pub fn mark(&self, span: Span, epoch: u64) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.epoch == epoch {
+            state.present.insert(span);
+            state.unsaved = true;
+        }
+    }
+
+    /// Throws away what was fetched, to make room. Blocking.
+    pub fn empty(&self) -> Result<()> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.epoch += 1;
+        state.present = Ranges::default();
+        state.unsaved = true;
+        self.file.set_len(0)?;
+        Ok(self.file.set_len(self.size)?)
+    }
+
+    /// Bytes that are present.
+    pub(crate) fn present_bytes(&self) -> u64 {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).present.total()
+    }
+
+    /// What to write into the index, if anything is new; the data is synced before this returns. Blocking.
+    pub(crate) fn record(&self, used: i64) -> Result<Option<ObjectRecord>> {
+        let present = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::take(&mut state.unsaved) {
+                return Ok(None);
+            }
+            state.present.clone()
+        };
+        self.file.sync_data()?;
+        Ok(Some(ObjectRecord { file: self.file_name.clone(), size: self.size, present, used }))
+    }
+}
+
+/// The objects in use, so that each is open once and none in use is evicted.
+pub(crate) type OpenObjects = Mutex<HashMap<ObjectKey, Weak<Object>>>;
+
+/// A strong count that goes with an open object.
+pub(crate) fn in_use(open: &OpenObjects, key: &ObjectKey) -> Option<Arc<Object>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner).get(key).and_then(Weak::upgrade)
+}

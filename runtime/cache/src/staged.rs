@@ -1,0 +1,465 @@
+//! A working copy: content that was written here and that the provider does not have yet.
+//!
+//! It knows nothing of paths or providers. The bytes lie in `s-<id>` at their own offsets. A copy that began empty needs
+//! nothing else: what was not written is zero. A copy that began as an edit of existing content ("based") has holes that
+//! stand for the base, so it must remember which bytes are its own. That memory is `s-<id>.log`: records of 32 bytes
+//! (present range, new size, time), each written *after* its data and *before* the write is answered, so that an end of
+//! the process loses no answered write and never lets old bytes shine through. A record that ends where the next one
+//! begins is extended in place, so a sequential writer keeps one record. A torn last record stands for a write that was
+//! never answered and is ignored.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use causeway_storage::{Error, Result, Span, Timestamp};
+
+use crate::Ranges;
+
+const RECORD_BYTES: u64 = 32;
+
+/// Records after which the log is rewritten without what later ones made superfluous: 1 MiB.
+const RECORDS_BEFORE_REWRITE: u64 = 32_768;
+
+/// Where a piece of a working copy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// From the copy itself.
+    Own(Span),
+    /// From the base, at the same offset.
+    Base(Span),
+}
+
+/// A working copy.
+#[derive(Debug)]
+pub struct Staged {
+    id: u64,
+    path: PathBuf,
+    based: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Open while someone reads or writes: thousands of copies may wait for upload, descriptors are few.
+    file: Weak<File>,
+    log: Option<File>,
+    size: u64,
+    /// The base shows through below this and nowhere else.
+    base_limit: u64,
+    present: Ranges,
+    modified: Option<Timestamp>,
+    records: u64,
+    last: Option<(u64, Span)>,
+    rewrite_at: u64,
+    /// Its names are gone: who has it open goes on, but there is nothing left to remember.
+    deleted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Record {
+    Present(Span),
+    Size(u64),
+    Modified(Option<Timestamp>),
+}
+
+impl Staged {
+    /// A new copy: empty, or `base_size` bytes of which all are the base's.
+    pub(crate) fn create(directory: &Path, id: u64, base_size: Option<u64>) -> Result<(Staged, Arc<File>)> {
+        let path = directory.join(format!("s-{id:016x}"));
+        let file = Arc::new(OpenOptions::new().read(true).write(true).create_new(true).open(&path)?);
+        let staged = Staged { id, path, based: base_size.is_some(), state: Mutex::new(State::new(0, 0)) };
+        {
+            let mut state = staged.lock();
+            state.file = Arc::downgrade(&file);
+            if let Some(size) = base_size {
+                file.set_len(size)?;
+                state.size = size;
+                state.base_limit = size;
+                staged.record(&mut state, Record::Size(size))?;
+            }
+        }
+        Ok((staged, file))
+    }
+
+    /// A copy that an earlier process left.
+    pub(crate) fn recover(directory: &Path, id: u64, base_size: Option<u64>) -> Result<Staged> {
+        let path = directory.join(format!("s-{id:016x}"));
+        let size = std::fs::metadata(&path)?.len();
+        let mut state = State::new(size, base_size.unwrap_or(0));
+        if base_size.is_some() {
+            state.size = state.base_limit;
+        }
+        let log = log_path(&path);
+        if log.exists() {
+            for record in decode_all(&std::fs::read(&log)?) {
+                state.apply(record);
+                state.records += 1;
+            }
+        }
+        Ok(Staged { id, path, based: base_size.is_some(), state: Mutex::new(state) })
+    }
+
+    /// Its number, which names it in the journal.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The file's name in the content directory.
+    pub(crate) fn file_name(&self) -> String {
+        format!("s-{:016x}", self.id)
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.lock().size
+    }
+
+    /// When it was last changed: the time that was set, else that of the last write.
+    pub fn modified(&self) -> Timestamp {
+        if let Some(modified) = self.lock().modified {
+            return modified;
+        }
+        let written = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified());
+        written.map_or_else(|_| Timestamp::now(), Timestamp::from)
+    }
+
+    /// Opens it for as long as the answer is held.
+    pub fn file(&self) -> Result<Arc<File>> {
+        let mut state = self.lock();
+        self.open(&mut state)
+    }
+
+    /// Writes bytes of its own. Blocking.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut state = self.lock();
+        let file = self.open(&mut state)?;
+        file.write_all_at(bytes, offset)?;
+        let span = Span::new(offset, bytes.len() as u64);
+        if self.based {
+            if state.modified.is_some() {
+                self.record(&mut state, Record::Modified(None))?;
+            }
+            self.record(&mut state, Record::Present(span))
+        } else {
+            state.size = state.size.max(span.end());
+            if state.modified.is_some() { self.record(&mut state, Record::Modified(None)) } else { Ok(()) }
+        }
+    }
+
+    /// Puts bytes of the base where nothing was written meanwhile. Blocking.
+    pub fn fill(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut state = self.lock();
+        let file = self.open(&mut state)?;
+        let span = Span::new(offset, (bytes.len() as u64).min(state.base_limit.saturating_sub(offset)));
+        for hole in state.present.missing(span) {
+            let start = usize::try_from(hole.offset - offset).map_err(Error::internal)?;
+            let end = usize::try_from(hole.end() - offset).map_err(Error::internal)?;
+            let piece = bytes.get(start..end).ok_or_else(|| Error::internal("a hole lies outside of its filling"))?;
+            file.write_all_at(piece, hole.offset)?;
+            self.record(&mut state, Record::Present(hole))?;
+        }
+        Ok(())
+    }
+
+    /// Cuts or extends it; what is added is zero. Blocking.
+    pub fn resize(&self, size: u64) -> Result<()> {
+        let mut state = self.lock();
+        let file = self.open(&mut state)?;
+        file.set_len(size)?;
+        if self.based { self.record(&mut state, Record::Size(size)) } else { Ok(state.size = size) }
+    }
+
+    /// Sets the time of its last change, until it is written again. Blocking.
+    pub fn set_modified(&self, modified: Timestamp) -> Result<()> {
+        let mut state = self.lock();
+        self.record(&mut state, Record::Modified(Some(modified)))
+    }
+
+    /// Where the bytes of `span` come from, cut at its end.
+    pub fn segments(&self, span: Span) -> Vec<Segment> {
+        let state = self.lock();
+        let end = span.end().min(state.size);
+        if span.offset >= end {
+            return Vec::new();
+        }
+        let holes = state.holes(Span::new(span.offset, end - span.offset));
+        let mut segments = Vec::new();
+        let mut position = span.offset;
+        for hole in holes {
+            if hole.offset > position {
+                segments.push(Segment::Own(Span::new(position, hole.offset - position)));
+            }
+            segments.push(Segment::Base(hole));
+            position = hole.end();
+        }
+        if position < end {
+            segments.push(Segment::Own(Span::new(position, end - position)));
+        }
+        segments
+    }
+
+    /// What still has to come from the base.
+    pub fn holes(&self) -> Vec<Span> {
+        let state = self.lock();
+        state.holes(Span::new(0, state.size))
+    }
+
+    /// Makes everything answered so far survive a power loss. Blocking.
+    pub fn sync(&self) -> Result<()> {
+        let (file, log) = {
+            let mut state = self.lock();
+            let file = self.open(&mut state)?;
+            let log = state.log.as_ref().map(File::try_clone).transpose()?;
+            (file, log)
+        };
+        file.sync_data()?;
+        Ok(log.map_or(Ok(()), |log| log.sync_data())?)
+    }
+
+    /// Closes what is kept open between writes. Call it when no more writes are expected.
+    pub fn settle(&self) {
+        self.lock().log = None;
+    }
+
+    /// Deletes the names; who has it open goes on.
+    pub(crate) fn delete(&self) {
+        self.lock().deleted = true;
+        for path in [self.path.clone(), log_path(&self.path)] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, "a finished working copy could not be deleted");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Deletes the log alone: the content lives on as an object.
+    pub(crate) fn delete_log(&self) {
+        let _ = std::fs::remove_file(log_path(&self.path));
+    }
+
+    fn open(&self, state: &mut State) -> Result<Arc<File>> {
+        if let Some(file) = state.file.upgrade() {
+            return Ok(file);
+        }
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?);
+        state.file = Arc::downgrade(&file);
+        Ok(file)
+    }
+
+    fn record(&self, state: &mut State, record: Record) -> Result<()> {
+        if state.deleted {
+            state.apply(record);
+            return Ok(());
+        }
+        if state.log.is_none() {
+            let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+            state.log = Some(options.open(log_path(&self.path))?);
+        }
+        let joined = match (record, state.last) {
+            (Record::Present(span), Some((slot, last))) if last.end() == span.offset => {
+                Some((slot, Span::new(last.offset, last.size + span.size)))
+            }
+            _ => None,
+        };
+        let (slot, written) = match joined {
+            Some((slot, span)) => (slot, Record::Present(span)),
+            None => (state.records, record),
+        };
+        let log = state.log.as_ref().ok_or_else(|| Error::internal("a log that was just opened is gone"))?;
+        log.write_all_at(&written.encode(), slot * RECORD_BYTES)?;
+        state.records = state.records.max(slot + 1);
+        state.last = if let Record::Present(span) = written { Some((slot, span)) } else { None };
+        state.apply(record);
+        if state.records >= state.rewrite_at { self.rewrite(state) } else { Ok(()) }
+    }
+
+    /// Replaces the log by one that says the same in fewer records.
+    fn rewrite(&self, state: &mut State) -> Result<()> {
+        // The base limit comes first, as a size: whatever grew beyond it is zero, not the base's.
+        let mut records = vec![Record::Size(state.base_limit), Record::Size(state.size)];
+        records.extend(state.present.iter().map(Record::Present));
+        records.push(Record::Modified(state.modified));
+        let bytes: Vec<u8> = records.iter().flat_map(|record| record.encode()).collect();
+        let path = log_path(&self.path);
+        let fresh = path.with_extension("log-new");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&fresh)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_data()?;
+        std::fs::rename(&fresh, &path)?;
+        state.log = Some(file);
+        state.records = records.len() as u64;
+        state.last = None;
+        state.rewrite_at = RECORDS_BEFORE_REWRITE.max(2 * state.records);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock leaves at worst a range that is not yet marked as present.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(size: u64, base_limit: u64) -> State {
+        State {
+            file: Weak::new(),
+            log: None,
+            size,
+            base_limit,
+            present: Ranges::default(),
+            modified: None,
+            records: 0,
+            last: None,
+            rewrite_at: RECORDS_BEFORE_REWRITE,
+            deleted: false,
+        }
+    }
+
+    fn apply(&mut self, record: Record) {
+        match record {
+            Record::Present(span) => {
+                self.present.insert(span);
+                self.size = self.size.max(span.end());
+            }
+            Record::Size(size) => {
+                self.size = size;
+                self.base_limit = self.base_limit.min(size);
+                self.present.truncate(size);
+            }
+            Record::Modified(modified) => self.modified = modified,
+        }
+    }
+
+    fn holes(&self, span: Span) -> Vec<Span> {
+        let end = span.end().min(self.base_limit);
+        if span.offset >= end { Vec::new() } else { self.present.missing(Span::new(span.offset, end - span.offset)) }
+    }
+}
+
+impl Record {
+    fn encode(self) -> [u8; RECORD_BYTES as usize] {
+        let (kind, first, second) = match self {
+            Record::Present(span) => (1, span.offset, span.size),
+            Record::Size(size) => (2, size, 0),
+            Record::Modified(None) => (3, 0, 0),
+            Record::Modified(Some(time)) => (4, time.seconds as u64, u64::from(time.nanoseconds)),
+        };
+        let mut bytes = [0; RECORD_BYTES as usize];
+        let fields = [u64::to_le_bytes(kind), first.to_le_bytes(), second.to_le_bytes()].concat();
+        let sum = checksum(&fields).to_le_bytes();
+        bytes.iter_mut().zip(fields.iter().chain(&sum)).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Record> {
+        let word = |index: usize| -> Option<u64> {
+            Some(u64::from_le_bytes(bytes.get(index * 8..index * 8 + 8)?.try_into().ok()?))
+        };
+        if checksum(bytes.get(..24)?) != word(3)? {
+            return None;
+        }
+        match word(0)? {
+            1 => Some(Record::Present(Span::new(word(1)?, word(2)?))),
+            2 => Some(Record::Size(word(1)?)),
+            3 => Some(Record::Modified(None)),
+            4 => {
+                let nanoseconds = u32::try_from(word(2)?).ok()?;
+                Some(Record::Modified(Some(Timestamp { seconds: word(1)? as i64, nanoseconds })))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn decode_all(bytes: &[u8]) -> impl Iterator<Item = Record> + '_ {
+    bytes.chunks(RECORD_BYTES as usize).map_while(Record::decode)
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
+}
+
+fn log_path(path: &Path) -> PathBuf {
+    path.with_extension("log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_shows_its_own_bytes_and_the_base_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, _file) = Staged::create(directory.path(), 1, Some(100)).unwrap();
+        staged.write_at(10, b"hello").unwrap();
+        let segments = staged.segments(Span::new(0, 200));
+        let (own, base) = (|o, s| Segment::Own(Span::new(o, s)), |o, s| Segment::Base(Span::new(o, s)));
+        assert_eq!(segments, [base(0, 10), own(10, 5), base(15, 85)]);
+    }
+
+    #[test]
+    fn what_was_cut_off_comes_back_as_zero() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, _file) = Staged::create(directory.path(), 1, Some(100)).unwrap();
+        staged.resize(40).unwrap();
+        staged.resize(100).unwrap();
+        assert_eq!(staged.holes(), [Span::new(0, 40)]);
+    }
+
+    #[test]
+    fn the_end_of_the_process_loses_no_answered_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, _file) = Staged::create(directory.path(), 1, Some(100)).unwrap();
+        (0..10).for_each(|step| staged.write_at(step * 10, b"abc").unwrap());
+        staged.resize(50).unwrap();
+        staged.write_at(60, b"xyz").unwrap();
+        let time = Timestamp { seconds: -5, nanoseconds: 7 };
+        staged.set_modified(time).unwrap();
+        let again = Staged::recover(directory.path(), 1, Some(100)).unwrap();
+        assert_eq!((again.size(), again.modified()), (63, time));
+        assert_eq!(again.segments(Span::new(0, 100)), staged.segments(Span::new(0, 100)));
+    }
+
+    #[test]
+    fn a_torn_record_is_a_write_that_was_never_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, _file) = Staged::create(directory.path(), 1, Some(100)).unwrap();
+        staged.write_at(0, b"abc").unwrap();
+        let log = log_path(&staged.path);
+        let mut bytes = std::fs::read(&log).unwrap();
+        bytes.extend(Record::Present(Span::new(50, 10)).encode().iter().take(20));
+        std::fs::write(&log, bytes).unwrap();
+        let again = Staged::recover(directory.path(), 1, Some(100)).unwrap();
+        assert_eq!(again.holes(), [Span::new(3, 97)]);
+    }
+
+    #[test]
+    fn a_filling_never_covers_what_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, file) = Staged::create(directory.path(), 1, Some(10)).unwrap();
+        staged.write_at(3, b"NEW").unwrap();
+        staged.fill(0, b"oldoldoldo").unwrap();
+        let mut bytes = [0; 10];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"oldNEWoldo");
+        assert!(staged.holes().is_empty());
+    }
+
+    #[test]
+    fn a_rewritten_log_says_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, _file) = Staged::create(directory.path(), 1, Some(1000)).unwrap();
+        staged.resize(500).unwrap();
+        staged.resize(900).unwrap();
+        (0..40).rev().for_each(|step| staged.write_at(step * 20, b"abc").unwrap());
+        staged.rewrite(&mut staged.lock()).unwrap();
+        staged.write_at(950, b"end").unwrap();
+        let again = Staged::recover(directory.path(), 1, Some(1000)).unwrap();
+        assert_eq!(again.size(), 953);
+        assert_eq!(again.segments(Span::new(0, 2000)), staged.segments(Span::new(0, 2000)));
+    }
+}

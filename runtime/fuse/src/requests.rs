@@ -1,0 +1,478 @@
+//! Requests of the kernel, one function each: translate, ask the file system in a task, translate back.
+//!
+//! Nothing waits on a session thread but a write for its turn: its bytes are in memory, so no more than [`WRITES`] of
+//! them are taken from the kernel at a time; they wait for the local disk alone, never for a provider.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use causeway_storage::{Kind, Room};
+use causeway_vfs::{Attributes, OpenMode, SetAttributes, Vfs, VfsError};
+use fuser::{
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+use rustix::fs::OFlags;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::errno::errno;
+
+/// For so long may the kernel trust an answer about a name: what changes at the provider is noticed by then.
+const TRUST: Duration = Duration::from_secs(1);
+
+/// Requests about names and handles worked on at a time; each holds a few kilobytes.
+const AT_ONCE: usize = 1024;
+
+/// Reads worked on at a time: 32 MiB of answers.
+const READS: usize = 32;
+
+/// Writes taken from the kernel at a time: 16 MiB of content.
+const WRITES: usize = 16;
+
+/// The largest write: the most that the kernel sends by default.
+const LARGEST_WRITE: u32 = 1 << 20;
+
+/// Requests without a caller waiting (read-ahead, most of all) that the kernel may have under way.
+const BACKGROUND: u16 = 32;
+
+/// What `statfs` says where nobody knows: a large round number, so that programs that check do not refuse to write.
+const UNKNOWN_BYTES: u64 = 1 << 50;
+
+/// The unit of sizes in `statfs` and `stat`.
+const BLOCK_BYTES: u32 = 4096;
+
+/// The file system as the kernel sees it.
+pub(crate) struct Requests {
+    vfs: Arc<Vfs>,
+    runtime: Handle,
+    look: Look,
+    at_once: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+}
+
+/// How attributes are shown.
+#[derive(Clone, Copy)]
+struct Look {
+    uid: u32,
+    gid: u32,
+    since: SystemTime,
+}
+
+impl Requests {
+    pub(crate) fn new(vfs: Arc<Vfs>, runtime: Handle, uid: u32, gid: u32) -> Requests {
+        let look = Look { uid, gid, since: SystemTime::now() };
+        let turns = |turns| Arc::new(Semaphore::new(turns));
+        Requests { vfs, runtime, look, at_once: turns(AT_ONCE), reads: turns(READS), writes: turns(WRITES) }
+    }
+
+    /// Answers from a task, in turn.
+    fn answer<F: Future<Output = ()> + Send>(&self, work: impl FnOnce(Arc<Vfs>) -> F + Send + 'static) {
+        let (vfs, at_once) = (self.vfs.clone(), self.at_once.clone());
+        self.runtime.spawn(async move {
+            // The semaphore is never closed.
+            let _turn = at_once.acquire().await;
+            work(vfs).await;
+        });
+    }
+}
+
+impl Look {
+    fn attributes(self, number: u64, shown: &Attributes) -> FileAttr {
+        let modified = shown.modified.map_or(self.since, SystemTime::from);
+        let (kind, perm, nlink) = match shown.kind {
+            Kind::File => (FileType::RegularFile, 0o600, 1),
+            Kind::Directory => (FileType::Directory, 0o700, 2),
+        };
+        FileAttr {
+            ino: INodeNo(number),
+            size: shown.size,
+            blocks: shown.size.div_ceil(512),
+            atime: modified,
+            mtime: modified,
+            ctime: modified,
+            crtime: modified,
+            kind,
+            perm,
+            nlink,
+            uid: self.uid,
+            gid: self.gid,
+            rdev: 0,
+            blksize: BLOCK_BYTES,
+            flags: 0,
+        }
+    }
+}
+
+impl Filesystem for Requests {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_AUTO_INVAL_DATA,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+        ];
+        for flag in wanted {
+            if config.add_capabilities(flag).is_err() {
+                tracing::debug!(?flag, "the kernel does not offer this");
+            }
+        }
+        let set = config.set_max_write(LARGEST_WRITE).and(config.set_max_background(BACKGROUND).map_err(u32::from));
+        set.map(drop).map_err(|_| std::io::Error::other("the FUSE crate refused the limits"))
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let (look, name) = (self.look, text(name));
+        self.answer(move |vfs| async move {
+            match async { vfs.lookup(parent.0, &name?).await }.await {
+                Ok((number, shown)) => reply.entry(&TRUST, &look.attributes(number, &shown), Generation(0)),
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.vfs.forget(ino.0, nlookup);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        let look = self.look;
+        self.answer(move |vfs| async move {
+            match vfs.attributes(ino.0).await {
+                Ok(shown) => reply.attr(&TRUST, &look.attributes(ino.0, &shown)),
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn setattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let look = self.look;
+        if uid.is_some_and(|uid| uid != look.uid) || gid.is_some_and(|gid| gid != look.gid) {
+            return reply.error(Errno::EPERM);
+        }
+        // Modes are those of the mount: a wish for others is taken note of by nobody, as on file systems without modes.
+        let _ = mode;
+        let modified = mtime.map(|time| match time {
+            TimeOrNow::SpecificTime(time) => time.into(),
+            TimeOrNow::Now => SystemTime::now().into(),
+        });
+        self.answer(move |vfs| async move {
+            let changed = match (size, modified) {
+                (None, None) => vfs.attributes(ino.0).await,
+                _ => vfs.set_attributes(ino.0, fh.map(|fh| fh.0), SetAttributes { size, modified }).await,
+            };
+            match changed {
+                Ok(shown) => reply.attr(&TRUST, &look.attributes(ino.0, &shown)),
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn mkdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
+        let (look, name) = (self.look, text(name));
+        self.answer(move |vfs| async move {
+            match async { vfs.make_directory(parent.0, &name?).await }.await {
+                Ok((number, shown)) => reply.entry(&TRUST, &look.attributes(number, &shown), Generation(0)),
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = text(name);
+        self.answer(move |vfs| async move { empty(reply, async { vfs.unlink(parent.0, &name?).await }.await) });
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = text(name);
+        self.answer(
+            move |vfs| async move { empty(reply, async { vfs.remove_directory(parent.0, &name?).await }.await) },
+        );
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        if flags.intersects(RenameFlags::RENAME_EXCHANGE | RenameFlags::RENAME_WHITEOUT) {
+            return reply.error(Errno::EINVAL);
+        }
+        let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
+        let (name, newname) = (text(name), text(newname));
+        self.answer(move |vfs| async move {
+            let renamed = async { vfs.rename((parent.0, &name?), (newparent.0, &newname?), no_replace).await };
+            empty(reply, renamed.await);
+        });
+    }
+
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let mode = open_mode(flags);
+        self.answer(move |vfs| async move {
+            match vfs.open(ino.0, mode).await {
+                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn create(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let (look, name, mode) = (self.look, text(name), open_mode(OpenFlags(flags)));
+        let exclusive = has(flags, OFlags::EXCL);
+        self.answer(move |vfs| async move {
+            match async { vfs.create(parent.0, &name?, mode, exclusive).await }.await {
+                Ok((number, shown, handle)) => {
+                    let attributes = look.attributes(number, &shown);
+                    reply.created(&TRUST, &attributes, Generation(0), FileHandle(handle), FopenFlags::empty());
+                }
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let (vfs, reads) = (self.vfs.clone(), self.reads.clone());
+        self.runtime.spawn(async move {
+            // The semaphore is never closed.
+            let _turn = reads.acquire().await;
+            match vfs.read(fh.0, offset, size).await {
+                Ok(bytes) => reply.data(&bytes),
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let Ok(turn) = self.runtime.block_on(self.writes.clone().acquire_owned()) else {
+            return reply.error(Errno::EIO);
+        };
+        let bytes = data.to_vec();
+        let vfs = self.vfs.clone();
+        // A write is at most `LARGEST_WRITE` long.
+        let written = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.runtime.spawn(async move {
+            match vfs.write(fh.0, offset, bytes).await {
+                Ok(()) => reply.written(written),
+                Err(error) => reply.error(told(&error)),
+            }
+            drop(turn);
+        });
+    }
+
+    fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        self.answer(move |vfs| async move { empty(reply, vfs.flush(fh.0).await) });
+    }
+
+    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.answer(move |vfs| async move { empty(reply, vfs.fsync(fh.0).await) });
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.answer(move |vfs| async move {
+            vfs.release(fh.0).await;
+            reply.ok();
+        });
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.answer(move |vfs| async move {
+            match vfs.open_directory(ino.0).await {
+                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        self.answer(move |vfs| async move {
+            for (dot, next) in dots(offset) {
+                if reply.add(ino, next, FileType::Directory, dot) {
+                    return reply.ok();
+                }
+            }
+            match vfs.read_directory(fh.0, offset.saturating_sub(DOTS)).await {
+                Ok(entries) => {
+                    for entry in entries {
+                        let number = INodeNo(vfs.show_number(ino.0, &entry.name));
+                        if reply.add(number, entry.offset + DOTS, kind_of(&entry.attributes), &entry.name) {
+                            break;
+                        }
+                    }
+                    reply.ok();
+                }
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn readdirplus(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let look = self.look;
+        self.answer(move |vfs| async move {
+            let here = Attributes { kind: Kind::Directory, size: 0, modified: None, version: None };
+            for (dot, next) in dots(offset) {
+                if reply.add(ino, next, dot, &TRUST, &look.attributes(ino.0, &here), Generation(0)) {
+                    return reply.ok();
+                }
+            }
+            match vfs.read_directory(fh.0, offset.saturating_sub(DOTS)).await {
+                Ok(entries) => {
+                    for entry in entries {
+                        let Ok(number) = vfs.adopt(ino.0, &entry) else { continue };
+                        let shown = look.attributes(number, &entry.attributes);
+                        let next = entry.offset + DOTS;
+                        if reply.add(INodeNo(number), next, &entry.name, &TRUST, &shown, Generation(0)) {
+                            vfs.forget(number, 1);
+                            break;
+                        }
+                    }
+                    reply.ok();
+                }
+                Err(error) => reply.error(told(&error)),
+            }
+        });
+    }
+
+    fn releasedir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.vfs.release_directory(fh.0);
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        // Changes of names are durable before they are answered.
+        reply.ok();
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        // Apart from the others: it answers within a second whatever they wait for.
+        let vfs = self.vfs.clone();
+        self.runtime.spawn(async move {
+            let room = vfs.room().await.unwrap_or_default();
+            let (total, free) = blocks(&room);
+            reply.statfs(total, free, free, 0, 0, BLOCK_BYTES, 255, BLOCK_BYTES);
+        });
+    }
+}
+
+/// `.` and `..` come before what the file system lists.
+const DOTS: u64 = 2;
+
+fn dots(offset: u64) -> impl Iterator<Item = (&'static str, u64)> {
+    [(".", 1), ("..", DOTS)].into_iter().filter(move |(_, next)| *next > offset)
+}
+
+/// All blocks and free ones.
+fn blocks(room: &Room) -> (u64, u64) {
+    let used = room.used.unwrap_or(0);
+    let free = room.free.or(room.total.map(|total| total.saturating_sub(used))).unwrap_or(UNKNOWN_BYTES);
+    let total = room.total.unwrap_or(free.saturating_add(used));
+    (total / u64::from(BLOCK_BYTES), free / u64::from(BLOCK_BYTES))
+}
+
+fn open_mode(flags: OpenFlags) -> OpenMode {
+    let mode = flags.acc_mode();
+    OpenMode {
+        // The kernel reads pages of a file that is open for writing alone, too.
+        read: true,
+        write: mode != OpenAccMode::O_RDONLY,
+        append: has(flags.0, OFlags::APPEND),
+        truncate: has(flags.0, OFlags::TRUNC),
+    }
+}
+
+fn has(flags: i32, flag: OFlags) -> bool {
+    OFlags::from_bits_retain(flags as u32).contains(flag)
+}
+
+fn kind_of(shown: &Attributes) -> FileType {
+    match shown.kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Directory => FileType::Directory,
+    }
+}
+
+/// Names are UTF-8, as everywhere at providers.
+fn text(name: &OsStr) -> Result<String, VfsError> {
+    name.to_str().map(str::to_owned).ok_or(VfsError::BadName)
+}
+
+fn empty(reply: ReplyEmpty, outcome: Result<(), VfsError>) {
+    match outcome {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(told(&error)),
+    }
+}
+
+/// The number of a reason; what the number hides goes to the log.
+fn told(error: &VfsError) -> Errno {
+    let number = errno(error);
+    if number.code() == Errno::EIO.code() {
+        tracing::warn!(?error, "a request failed");
+    }
+    number
+}

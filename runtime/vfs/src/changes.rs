@@ -1,0 +1,436 @@
+//! Changes of the name space: each is looked up, decided and journalled as one step, and answered once it is durable.
+//!
+//! Nothing is asked of the provider here but what stands where; making the change there is the uploader's. Intents that
+//! were not started yet are folded where that is plainly the same: a file that never was uploaded and is removed leaves
+//! no trace; one that is renamed is uploaded under its new name; a removal followed by a new file is a replacement. An
+//! intent is folded only if nothing later touches its path, and a changed place in the order is a new place at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_cache::{Action, Batch, Commit, Intent, Seen};
+use causeway_storage::{Can, ErrorKind, Kind, Path, Timestamp};
+
+use crate::VfsError;
+use crate::file::{Held, OpenFile, blocking, unknown};
+use crate::view::{Place, last_touching, resolve};
+use crate::volume::{Found, State, Volume, Working};
+
+/// Entries of a directory that can be renamed one by one as one step: as many records fit into one commit of the journal
+/// without holding everyone else up for seconds.
+const LARGEST_RENAME: usize = 10_000;
+
+impl Volume {
+    /// Makes a file, or opens the one that is there unless it must be new. Counts a handle of it.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        path: &Path,
+        exclusive: bool,
+        handle: u64,
+        max_age: Duration,
+    ) -> Result<Arc<OpenFile>, VfsError> {
+        self.parent(path, max_age).await?;
+        let order = self.namespace.lock().await;
+        match self.find(path, max_age).await? {
+            Some(_) if exclusive => return Err(exists()),
+            Some(_) => {
+                drop(order);
+                return self.open_file(path, max_age).await;
+            }
+            None => {}
+        }
+        let scope = self.scope.clone();
+        let (staged, opened) = blocking(move || Ok(scope.stage(None)?)).await?;
+        let (file, commit) = {
+            let mut state = self.state();
+            let (intent, commit) = self.journal().change(|batch| {
+                let existing = take_removal(batch, &state, path);
+                Ok(batch.append(Action::Write { path: path.clone(), staged: staged.id(), existing, base: None }))
+            })?;
+            let working = Arc::new(Working::new(staged.clone(), intent, None));
+            state.working.insert(staged.id(), working.clone());
+            state.writing.entry(staged.id()).or_default().insert(handle);
+            let file = Arc::new(OpenFile::new(path.clone(), Held::Working { working, file: opened }));
+            self.adopt(&file);
+            state.files.insert(path.clone(), Arc::downgrade(&file));
+            (file, commit)
+        };
+        drop(order);
+        self.journal().wait(commit).await?;
+        Ok(file)
+    }
+
+    /// Removes a file.
+    pub(crate) async fn unlink(&self, path: &Path, max_age: Duration) -> Result<(), VfsError> {
+        let order = self.namespace.lock().await;
+        let found = match self.find(path, max_age).await? {
+            None => return Err(VfsError::not_found()),
+            Some(Found::Directory(..)) => return Err(VfsError::of(ErrorKind::IsDirectory, "this is a directory")),
+            Some(found) => found,
+        };
+        let (dropped, commit) = {
+            let mut state = self.state();
+            let (dropped, commit) = self.journal().change(|batch| {
+                self.keep_parent(batch, path);
+                let (stands, dropped) = take_over(batch, &state, path, Some(&found));
+                if let Some(file) = stands {
+                    batch.append(Action::Remove { file });
+                }
+                Ok(dropped)
+            })?;
+            if let Some(file) = state.files.remove(path).and_then(|file| file.upgrade()) {
+                file.set_unlinked();
+            }
+            (forget_working(&mut state, dropped), commit)
+        };
+        drop(order);
+        self.settle(commit, dropped.into_iter().collect()).await
+    }
+
+    /// Makes a directory.
+    pub(crate) async fn make_directory(&self, path: &Path, max_age: Duration) -> Result<(), VfsError> {
+        self.parent(path, max_age).await?;
+        let order = self.namespace.lock().await;
+        if self.find(path, max_age).await?.is_some() {
+            return Err(exists());
+        }
+        let (_, commit) = {
+            let _state = self.state();
+            self.journal().change(|batch| Ok(batch.append(Action::MakeDirectory { path: path.clone() })))?
+        };
+        drop(order);
+        self.settle(commit, Vec::new()).await
+    }
+
+    /// Removes an empty directory.
+    pub(crate) async fn remove_directory(self: &Arc<Self>, path: &Path, max_age: Duration) -> Result<(), VfsError> {
+        let order = self.namespace.lock().await;
+        let found = match self.find(path, max_age).await? {
+            None => return Err(VfsError::not_found()),
+            Some(Found::Directory(_, seen)) => seen,
+            Some(_) => return Err(VfsError::of(ErrorKind::NotADirectory, "this is not a directory")),
+        };
+        self.must_be_empty(path, max_age).await?;
+        let (_, commit) = {
+            let state = self.state();
+            self.journal().change(|batch| {
+                self.keep_parent(batch, path);
+                match last_touching(batch.intents(), path) {
+                    // Made here and not yet there: it never was.
+                    Some(Intent { id, action: Action::MakeDirectory { path: made }, .. })
+                        if made == path && !state.executing.contains(id) =>
+                    {
+                        batch.delete(*id);
+                    }
+                    _ => {
+                        let directory = Seen { kind: Kind::Directory, ..found.unwrap_or_else(|| unknown(path)) };
+                        batch.append(Action::RemoveDirectory { directory: Seen { path: path.clone(), ..directory } });
+                    }
+                }
+                Ok(())
+            })?
+        };
+        drop(order);
+        self.settle(commit, Vec::new()).await
+    }
+
+    /// Renames a file or a directory, over what stands at `to` unless `no_replace`.
+    pub(crate) async fn rename(
+        self: &Arc<Self>,
+        from: &Path,
+        to: &Path,
+        no_replace: bool,
+        max_age: Duration,
+    ) -> Result<(), VfsError> {
+        self.parent(to, max_age).await?;
+        let order = self.namespace.lock().await;
+        let found = self.find(from, max_age).await?.ok_or_else(VfsError::not_found)?;
+        let target = self.find(to, max_age).await?;
+        if target.is_some() && no_replace {
+            return Err(exists());
+        }
+        if from == to {
+            return Ok(());
+        }
+        if to.is_within(from) {
+            return Err(VfsError::of(ErrorKind::Invalid, "a directory cannot be moved into itself"));
+        }
+        match (found.kind(), target.as_ref().map(Found::kind)) {
+            (Kind::File, Some(Kind::Directory)) => {
+                return Err(VfsError::of(ErrorKind::IsDirectory, "a directory stands there"));
+            }
+            (Kind::Directory, Some(Kind::File)) => {
+                return Err(VfsError::of(ErrorKind::NotADirectory, "a file stands there"));
+            }
+            (Kind::Directory, Some(Kind::Directory)) => self.must_be_empty(to, max_age).await?,
+            (_, None) | (Kind::File, Some(Kind::File)) => {}
+        }
+        // A directory that the storage cannot move is moved entry by entry, in one step of the journal.
+        let entries = match found.kind() {
+            Kind::Directory if !self.features.can.contains(Can::MOVE_DIRECTORIES) => self.walk(from, max_age).await?,
+            _ => Vec::new(),
+        };
+        let (dropped, commit) = self.journal_rename(from, to, &found, target.as_ref(), &entries)?;
+        drop(order);
+        self.settle(commit, dropped).await
+    }
+
+    fn journal_rename(
+        &self,
+        from: &Path,
+        to: &Path,
+        found: &Found,
+        target: Option<&Found>,
+        entries: &[(Path, Found)],
+    ) -> Result<(Vec<Arc<Working>>, Commit), VfsError> {
+        let mut state = self.state();
+        let (renamed, commit) = self.journal().change(|batch| {
+            let mut renamed = Renamed::default();
+            self.keep_parent(batch, from);
+            if let Found::Directory(_, seen) = found {
+                if target.is_some() {
+                    let directory = Seen { kind: Kind::Directory, ..unknown(to) };
+                    batch.append(Action::RemoveDirectory { directory });
+                }
+                if self.features.can.contains(Can::MOVE_DIRECTORIES) {
+                    let seen = seen.clone().unwrap_or_else(|| unknown(from));
+                    let from = Seen { path: from.clone(), kind: Kind::Directory, ..seen };
+                    batch.append(Action::Rename { from, to: to.clone(), replaces: None });
+                } else {
+                    rename_entries(batch, &state, from, to, entries, &mut renamed)?;
+                }
+            } else {
+                rename_file(batch, &state, (from, found), (to, target), &mut renamed);
+            }
+            Ok(renamed)
+        })?;
+        for (staged, intent) in renamed.moved {
+            if let Some(working) = state.working.get(&staged) {
+                working.set_intent(intent);
+            }
+        }
+        let dropped = renamed.dropped.into_iter().filter_map(|id| forget_working(&mut state, Some(id))).collect();
+        rename_open(&mut state, from, to);
+        Ok((dropped, commit))
+    }
+
+    /// Sets a modification time. A directory's is the provider's own: setting it changes nothing.
+    pub(crate) async fn set_modified(
+        &self,
+        path: &Path,
+        modified: Timestamp,
+        max_age: Duration,
+    ) -> Result<(), VfsError> {
+        let found = self.find(path, max_age).await?.ok_or_else(VfsError::not_found)?;
+        let node = match found {
+            Found::Directory(..) => return Ok(()),
+            Found::Staged { working, .. } => {
+                if self.set_modified_open(&working, modified).await? {
+                    return Ok(());
+                }
+                unknown(path)
+            }
+            Found::File(seen) => Seen { path: path.clone(), ..seen },
+        };
+        if !self.features.can.contains(Can::SET_MODIFIED) {
+            return Err(causeway_storage::Error::unsupported("set modification times").into());
+        }
+        let (_, commit) = {
+            let _state = self.state();
+            self.journal().change(|batch| Ok(batch.append(Action::SetModified { node, modified })))?
+        };
+        self.settle(commit, Vec::new()).await
+    }
+
+    /// Waits until a change is durable; then what it made superfluous goes.
+    async fn settle(&self, commit: Commit, dropped: Vec<Arc<Working>>) -> Result<(), VfsError> {
+        self.journal().wait(commit).await?;
+        self.wake.notify_one();
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let scope = self.scope.clone();
+        blocking(move || Ok(dropped.iter().for_each(|working| scope.discard(&working.staged)))).await
+    }
+
+    /// The directory in which `path` shall be made exists.
+    async fn parent(&self, path: &Path, max_age: Duration) -> Result<(), VfsError> {
+        let parent = path.parent().ok_or_else(exists)?;
+        match self.find(&parent, max_age).await? {
+            None => Err(VfsError::not_found()),
+            Some(Found::Directory(..)) => Ok(()),
+            Some(_) => Err(VfsError::of(ErrorKind::NotADirectory, "this is not a directory")),
+        }
+    }
+
+    async fn must_be_empty(&self, path: &Path, max_age: Duration) -> Result<(), VfsError> {
+        let mut listing = self.list(path, max_age).await?;
+        while let Some(batch) = self.next(&mut listing).await? {
+            if !batch.is_empty() {
+                return Err(VfsError::of(ErrorKind::DirectoryNotEmpty, "the directory is not empty"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where empty directories do not exist, the one that holds `path` shall stay when its last entry goes.
+    fn keep_parent(&self, batch: &mut Batch<'_>, path: &Path) {
+        let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else { return };
+        if self.features.can.contains(Can::EMPTY_DIRECTORIES) || batch.directories().contains(&parent) {
+            return;
+        }
+        if let Place::Remote { path: remote, .. } = resolve(batch.intents(), &parent).place
+            && remote == parent
+        {
+            batch.add_directory(&parent);
+        }
+    }
+
+    /// Everything below a directory, directories before what is in them.
+    async fn walk(self: &Arc<Self>, directory: &Path, max_age: Duration) -> Result<Vec<(Path, Found)>, VfsError> {
+        let mut found = Vec::new();
+        let mut left = vec![directory.clone()];
+        while let Some(directory) = left.pop() {
+            let mut listing = self.list(&directory, max_age).await?;
+            while let Some(batch) = self.next(&mut listing).await? {
+                for (name, _) in batch {
+                    let path = directory.child(&name)?;
+                    let Some(entry) = self.find(&path, max_age).await? else { continue };
+                    if entry.kind() == Kind::Directory {
+                        left.push(path.clone());
+                    }
+                    found.push((path, entry));
+                    if found.len() > LARGEST_RENAME {
+                        return Err(VfsError::CrossDevice);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What became of working copies by a rename.
+#[derive(Default)]
+struct Renamed {
+    /// Working copies that another intent names now.
+    moved: Vec<(u64, u64)>,
+    /// Working copies that nothing names any more.
+    dropped: Vec<u64>,
+}
+
+fn rename_file(
+    batch: &mut Batch<'_>,
+    state: &State,
+    from: (&Path, &Found),
+    to: (&Path, Option<&Found>),
+    renamed: &mut Renamed,
+) {
+    let (replaces, dropped) = take_over(batch, state, to.0, to.1);
+    renamed.dropped.extend(dropped);
+    let (from, found) = from;
+    if let Some((id, Action::Write { staged, existing, base: None, .. })) = own_write(batch, state, from, found) {
+        batch.delete(id);
+        let write = Action::Write { path: to.0.clone(), staged, existing: replaces, base: None };
+        renamed.moved.push((staged, batch.append(write)));
+        if let Some(file) = existing {
+            batch.append(Action::Remove { file });
+        }
+        return;
+    }
+    let from = match found {
+        Found::File(seen) => Seen { path: from.clone(), ..seen.clone() },
+        Found::Staged { .. } | Found::Directory(..) => unknown(from),
+    };
+    batch.append(Action::Rename { from, to: to.0.clone(), replaces });
+}
+
+fn rename_entries(
+    batch: &mut Batch<'_>,
+    state: &State,
+    from: &Path,
+    to: &Path,
+    entries: &[(Path, Found)],
+    renamed: &mut Renamed,
+) -> causeway_storage::Result<()> {
+    batch.append(Action::MakeDirectory { path: to.clone() });
+    let outside = |_| causeway_storage::Error::internal("an entry to be renamed lies outside of its directory");
+    for (path, found) in entries {
+        let below = path.below(from).unwrap_or_default();
+        let target = to.join(&below).map_err(outside)?;
+        if found.kind() == Kind::Directory {
+            batch.append(Action::MakeDirectory { path: target });
+        } else {
+            rename_file(batch, state, (path, found), (&target, None), renamed);
+        }
+    }
+    let directories = entries.iter().rev().filter(|(_, found)| found.kind() == Kind::Directory);
+    for path in directories.map(|(path, _)| path).chain([from]) {
+        let directory = Seen { kind: Kind::Directory, ..unknown(path) };
+        batch.append(Action::RemoveDirectory { directory });
+    }
+    Ok(())
+}
+
+/// The write of this very path, if it was not started and nothing later touches the path.
+fn own_write(batch: &Batch<'_>, state: &State, path: &Path, found: &Found) -> Option<(u64, Action)> {
+    let Found::Staged { working, .. } = found else { return None };
+    let last = last_touching(batch.intents(), path)?;
+    let own = matches!(&last.action, Action::Write { path: written, .. } if written == path);
+    (own && last.id == working.intent() && !state.executing.contains(&last.id)).then(|| (last.id, last.action.clone()))
+}
+
+/// What a change of `path` will find at the provider. A write that was not started is taken out; its working copy is told.
+fn take_over(batch: &mut Batch<'_>, state: &State, path: &Path, found: Option<&Found>) -> (Option<Seen>, Option<u64>) {
+    match found {
+        None => (take_removal(batch, state, path), None),
+        Some(Found::File(seen)) => (Some(Seen { path: path.clone(), ..seen.clone() }), None),
+        Some(Found::Directory(..)) => (Some(unknown(path)), None),
+        Some(found @ Found::Staged { .. }) => match own_write(batch, state, path, found) {
+            Some((id, Action::Write { existing, staged, .. })) => {
+                batch.delete(id);
+                (existing, Some(staged))
+            }
+            _ => (Some(unknown(path)), None),
+        },
+    }
+}
+
+/// Takes out a removal of this very path that was not started: what it would have removed is there to be replaced.
+fn take_removal(batch: &mut Batch<'_>, state: &State, path: &Path) -> Option<Seen> {
+    let last = last_touching(batch.intents(), path)?;
+    match &last.action {
+        Action::Remove { file } if file.path == *path && !state.executing.contains(&last.id) => {
+            batch.delete(last.id);
+            Some(file.clone())
+        }
+        _ => None,
+    }
+}
+
+fn forget_working(state: &mut State, staged: Option<u64>) -> Option<Arc<Working>> {
+    let working = state.working.remove(&staged?)?;
+    state.writing.remove(&working.staged.id());
+    state.waits.remove(&working.intent());
+    Some(working)
+}
+
+/// Open files follow their names; one that is replaced has none any more.
+fn rename_open(state: &mut State, from: &Path, to: &Path) {
+    if let Some(replaced) = state.files.remove(to).and_then(|file| file.upgrade()) {
+        replaced.set_unlinked();
+    }
+    let moved: Vec<Path> = state.files.keys().filter(|path| path.is_within(from)).cloned().collect();
+    for path in moved {
+        let Some(file) = state.files.remove(&path) else { continue };
+        let Some(target) = path.below(from).and_then(|below| to.join(&below).ok()) else { continue };
+        if let Some(file) = file.upgrade() {
+            file.set_path(target.clone());
+        }
+        state.files.insert(target, file);
+    }
+}
+
+fn exists() -> VfsError {
+    VfsError::of(ErrorKind::AlreadyExists, "something of this name exists")
+}

@@ -1,0 +1,516 @@
+//! Open files: reading, writing, and what a close promises.
+//!
+//! All handles of one path share one [`OpenFile`], whatever mount they came through. It holds either the content of one
+//! version at the provider, or a working copy. The first write to the former makes the latter: a journalled intent first
+//! ("this file is dirty, on that base"), durable before the write is answered; only then bytes, which from there on
+//! survive the end of the process. A working copy that is being uploaded is never written: the write begins a new
+//! generation on top of it, whose holes are the copy below, and later the version that its upload made.
+//!
+//! A handle *writes* from its first write to its next flush. A working copy is uploaded when no handle writes.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use causeway_cache::{Action, Base, Commit, Seen, Segment, Staged};
+use causeway_storage::{Error, ErrorKind, Path, Span, Timestamp};
+use futures::future::BoxFuture;
+
+use crate::content::{Content, SILENCE};
+use crate::volume::{ATTEMPTS, Attributes, Found, METADATA, Volume, Working, late};
+use crate::{VfsError, view};
+
+/// A file that is open somewhere.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    state: Mutex<FileState>,
+    /// Held by whoever writes or cuts, so that those happen one after the other.
+    order: tokio::sync::Mutex<()>,
+    handles: AtomicU64,
+}
+
+#[derive(Debug)]
+struct FileState {
+    path: Path,
+    held: Held,
+    /// It has no name any more: what is written is nobody's but the handles'.
+    unlinked: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    /// One version at the provider.
+    Clean { seen: Seen, content: Arc<Content> },
+    /// A working copy, kept open.
+    Working { working: Arc<Working>, file: Arc<File> },
+}
+
+impl OpenFile {
+    pub(crate) fn new(path: Path, held: Held) -> OpenFile {
+        let state = Mutex::new(FileState { path, held, unlinked: false });
+        OpenFile { state, order: tokio::sync::Mutex::new(()), handles: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        self.lock().held.clone()
+    }
+
+    pub(crate) fn set_held(&self, held: Held) {
+        self.lock().held = held;
+    }
+
+    pub(crate) fn set_path(&self, path: Path) {
+        self.lock().path = path;
+    }
+
+    pub(crate) fn set_unlinked(&self) {
+        self.lock().unlinked = true;
+    }
+
+    pub(crate) fn is_unlinked(&self) -> bool {
+        self.lock().unlinked
+    }
+
+    /// What it shows, whatever its path shows by now.
+    pub(crate) fn attributes(&self) -> Attributes {
+        match self.held() {
+            Held::Clean { seen, .. } => Found::File(seen).attributes(),
+            Held::Working { working, .. } => Found::Staged { working, modified: None }.attributes(),
+        }
+    }
+
+    /// Whether it shows this content, or this working copy.
+    fn shows(&self, held: &Held) -> bool {
+        match (&self.lock().held, held) {
+            (Held::Clean { content, .. }, Held::Clean { content: other, .. }) => Arc::ptr_eq(content, other),
+            (Held::Working { working, .. }, Held::Working { working: other, .. }) => Arc::ptr_eq(working, other),
+            _ => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FileState> {
+        // Changed in single steps.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a write is about to touch.
+enum Writable {
+    Ready(Arc<Working>),
+    /// A working copy must be made first, on this base.
+    Wanted(Option<Base>),
+}
+
+impl Volume {
+    /// A number for a new handle.
+    pub(crate) fn next_handle(&self) -> u64 {
+        let mut state = self.state();
+        state.next_handle += 1;
+        state.next_handle
+    }
+
+    /// Opens an existing file and counts a handle of it.
+    pub(crate) async fn open_file(self: &Arc<Self>, path: &Path, max_age: Duration) -> Result<Arc<OpenFile>, VfsError> {
+        for _ in 0..ATTEMPTS {
+            let before = self.resolve(path).place;
+            let held = match self.find(path, max_age).await? {
+                None => return Err(VfsError::not_found()),
+                Some(Found::Directory(..)) => return Err(VfsError::of(ErrorKind::IsDirectory, "this is a directory")),
+                Some(Found::Staged { working, .. }) => {
+                    let staged = working.staged.clone();
+                    let Ok(file) = blocking(move || Ok(staged.file()?)).await else { continue };
+                    Held::Working { working, file }
+                }
+                Some(Found::File(seen)) => {
+                    let volume = self.clone();
+                    let content = {
+                        let seen = seen.clone();
+                        blocking(move || volume.content(&seen)).await?
+                    };
+                    Held::Clean { seen, content }
+                }
+            };
+            let mut state = self.state();
+            // Under this lock no name changes: what is registered is what the path shows.
+            if self.resolve(path).place != before {
+                continue;
+            }
+            let existing = state.files.get(path).and_then(std::sync::Weak::upgrade).filter(|file| file.shows(&held));
+            let file = existing.unwrap_or_else(|| Arc::new(OpenFile::new(path.clone(), held)));
+            file.handles.fetch_add(1, Ordering::Relaxed);
+            state.files.retain(|_, file| file.strong_count() > 0);
+            state.files.insert(path.clone(), Arc::downgrade(&file));
+            return Ok(file);
+        }
+        Err(VfsError::of(ErrorKind::Unavailable(None), "the file changed while it was opened"))
+    }
+
+    /// Counts a handle of a file that was just made.
+    pub(crate) fn adopt(&self, file: &OpenFile) {
+        file.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Up to `size` bytes at `offset`: fewer only at the end of the file.
+    pub(crate) async fn read(&self, file: &OpenFile, span: Span, run: u64) -> Result<Vec<u8>, VfsError> {
+        match file.held() {
+            Held::Working { working, file } => self.read_working(working, file, span).await,
+            Held::Clean { content, .. } => {
+                let end = span.end().min(content.object.size());
+                if span.offset >= end {
+                    return Ok(Vec::new());
+                }
+                self.read_content(&content, Span::new(span.offset, end - span.offset), run).await
+            }
+        }
+    }
+
+    /// Asks for what a sequential reader wants next.
+    pub(crate) fn read_ahead(&self, file: &OpenFile, offset: u64, run: u64) {
+        if let Held::Clean { content, .. } = file.held() {
+            content.read_ahead(&self.way(), offset, run);
+        }
+    }
+
+    async fn read_content(&self, content: &Arc<Content>, span: Span, run: u64) -> Result<Vec<u8>, VfsError> {
+        let mut changes = self.journal().watch();
+        for _ in 0..ATTEMPTS {
+            changes.mark_unchanged();
+            let source = content.source();
+            let error = match content.read(&self.way(), span, run).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) if matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) => error,
+                Err(error) => return Err(error.into()),
+            };
+            if content.source() != source {
+                continue;
+            }
+            if !self.is_moving(&source.path) {
+                tracing::debug!(?error, "the content that was opened is gone");
+                return Err(VfsError::Stale);
+            }
+            let moved = tokio::time::timeout(METADATA, changes.changed()).await;
+            moved.map_err(|_| late("a rename under way"))?.map_err(Error::internal)?;
+        }
+        Err(VfsError::Stale)
+    }
+
+    /// Whether a change of this path is being made at the provider at this moment.
+    fn is_moving(&self, path: &Path) -> bool {
+        let state = self.state();
+        self.journal().read(|intents, _| {
+            let executing = intents.values().filter(|intent| state.executing.contains(&intent.id));
+            executing.into_iter().any(|intent| intent.action.paths().any(|touched| path.is_within(touched)))
+        })
+    }
+
+    /// Bytes of a working copy, its holes from the base.
+    pub(crate) fn read_working(
+        &self,
+        working: Arc<Working>,
+        file: Arc<File>,
+        span: Span,
+    ) -> BoxFuture<'_, Result<Vec<u8>, VfsError>> {
+        Box::pin(async move {
+            let mut bytes = Vec::new();
+            for segment in working.staged.segments(span) {
+                match segment {
+                    Segment::Own(span) => {
+                        let file = file.clone();
+                        bytes.extend(blocking(move || Ok(read_at(&file, span)?)).await?);
+                    }
+                    Segment::Base(span) => bytes.extend(self.read_base(&working, span).await?),
+                }
+            }
+            Ok(bytes)
+        })
+    }
+
+    /// Bytes of what a working copy began from.
+    pub(crate) async fn read_base(&self, working: &Working, span: Span) -> Result<Vec<u8>, VfsError> {
+        for _ in 0..ATTEMPTS {
+            match working.base() {
+                None => return Err(Error::internal("a working copy without a base has a hole").into()),
+                Some(Base::Remote(seen)) => {
+                    let content = self.content(&seen)?;
+                    return self.read_content(&content, span, 1).await;
+                }
+                Some(Base::Staged { id, .. }) => {
+                    // Gone: it was uploaded just now, and the base says which version it became.
+                    let Some(below) = self.state().working.get(&id).cloned() else {
+                        tokio::task::yield_now().await;
+                        continue;
+                    };
+                    let file = below.staged.file()?;
+                    return self.read_working(below, file, span).await;
+                }
+            }
+        }
+        Err(VfsError::Stale)
+    }
+
+    /// Writes at `offset`, or at the end, and returns where the file ends now.
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        file: &Arc<OpenFile>,
+        handle: u64,
+        offset: Option<u64>,
+        bytes: Vec<u8>,
+    ) -> Result<(), VfsError> {
+        let _order = file.order.lock().await;
+        let working = self.writable(file, handle, false).await?;
+        let scope = self.scope.clone();
+        blocking(move || {
+            scope.admit(bytes.len() as u64)?;
+            let offset = offset.unwrap_or_else(|| working.staged.size());
+            Ok(working.staged.write_at(offset, &bytes)?)
+        })
+        .await
+    }
+
+    /// Cuts or extends a file.
+    pub(crate) async fn resize(self: &Arc<Self>, file: &Arc<OpenFile>, handle: u64, size: u64) -> Result<(), VfsError> {
+        let _order = file.order.lock().await;
+        let working = self.writable(file, handle, size == 0).await?;
+        let scope = self.scope.clone();
+        blocking(move || {
+            scope.admit(0)?;
+            Ok(working.staged.resize(size)?)
+        })
+        .await
+    }
+
+    /// Sets the time of a file that is being written; says whether it was one.
+    pub(crate) async fn set_modified_open(
+        &self,
+        working: &Arc<Working>,
+        modified: Timestamp,
+    ) -> Result<bool, VfsError> {
+        if self.state().executing.contains(&working.intent()) {
+            return Ok(false);
+        }
+        let staged = working.staged.clone();
+        blocking(move || Ok(staged.set_modified(modified)?)).await?;
+        Ok(true)
+    }
+
+    /// The working copy that a write of this handle goes to; makes and journals one if there is none.
+    async fn writable(
+        self: &Arc<Self>,
+        file: &Arc<OpenFile>,
+        handle: u64,
+        from_nothing: bool,
+    ) -> Result<Arc<Working>, VfsError> {
+        for _ in 0..ATTEMPTS {
+            let base = match self.try_writable(file, handle) {
+                Writable::Ready(working) => return Ok(working),
+                Writable::Wanted(base) => base.filter(|_| !from_nothing),
+            };
+            let scope = self.scope.clone();
+            let base_size = base.as_ref().map(Base::size);
+            let (staged, opened) = blocking(move || Ok(scope.stage(base_size)?)).await?;
+            let made = self.try_make(file, handle, &staged, opened, base, from_nothing)?;
+            match made {
+                Some((working, commit)) => {
+                    self.journal().wait(commit).await?;
+                    return Ok(working);
+                }
+                None => {
+                    let scope = self.scope.clone();
+                    blocking(move || Ok(scope.discard(&staged))).await?;
+                }
+            }
+        }
+        Err(VfsError::of(ErrorKind::Unavailable(None), "the file changed while it was written"))
+    }
+
+    fn try_writable(&self, file: &OpenFile, handle: u64) -> Writable {
+        let mut state = self.state();
+        let inner = file.lock();
+        match &inner.held {
+            Held::Clean { content, seen } => {
+                let source = Seen { path: content.source().path, ..seen.clone() };
+                Writable::Wanted(Some(Base::Remote(source)))
+            }
+            Held::Working { working, .. } if inner.unlinked || !state.executing.contains(&working.intent()) => {
+                if !inner.unlinked {
+                    state.writing.entry(working.staged.id()).or_default().insert(handle);
+                    state.waits.remove(&working.intent());
+                }
+                Writable::Ready(working.clone())
+            }
+            Held::Working { working, .. } => {
+                Writable::Wanted(Some(Base::Staged { id: working.staged.id(), size: working.staged.size() }))
+            }
+        }
+    }
+
+    /// Journals the new working copy, unless the file changed since it was looked at.
+    fn try_make(
+        &self,
+        file: &Arc<OpenFile>,
+        handle: u64,
+        staged: &Arc<Staged>,
+        opened: Arc<File>,
+        base: Option<Base>,
+        from_nothing: bool,
+    ) -> Result<Option<(Arc<Working>, Commit)>, VfsError> {
+        let mut state = self.state();
+        let mut inner = file.lock();
+        let existing = match &inner.held {
+            Held::Clean { seen, content } => {
+                let source = Seen { path: content.source().path, ..seen.clone() };
+                if !from_nothing && base != Some(Base::Remote(source)) {
+                    return Ok(None);
+                }
+                Seen { path: inner.path.clone(), ..content.source() }
+            }
+            Held::Working { working, .. } => {
+                let below = Base::Staged { id: working.staged.id(), size: working.staged.size() };
+                if !state.executing.contains(&working.intent()) || !(from_nothing || base == Some(below)) {
+                    return Ok(None);
+                }
+                // The upload under way says which version this will be.
+                Seen { version: None, ..unknown(&inner.path) }
+            }
+        };
+        if inner.unlinked {
+            let working = Arc::new(Working::new(staged.clone(), 0, base));
+            inner.held = Held::Working { working: working.clone(), file: opened };
+            self.scope.discard(staged);
+            let (_, nothing) = self.journal().change(|_| Ok(()))?;
+            return Ok(Some((working, nothing)));
+        }
+        let path = inner.path.clone();
+        let (intent, commit) = self.journal().change(|batch| {
+            let existing = Some(existing);
+            Ok(batch.append(Action::Write { path, staged: staged.id(), existing, base: base.clone() }))
+        })?;
+        let working = Arc::new(Working::new(staged.clone(), intent, base));
+        state.working.insert(staged.id(), working.clone());
+        state.writing.entry(staged.id()).or_default().insert(handle);
+        inner.held = Held::Working { working: working.clone(), file: opened };
+        Ok(Some((working, commit)))
+    }
+
+    /// Makes what was written survive a power loss.
+    pub(crate) async fn sync(&self, file: &OpenFile) -> Result<(), VfsError> {
+        let Held::Working { working, .. } = file.held() else { return Ok(()) };
+        if file.is_unlinked() {
+            return Ok(());
+        }
+        blocking(move || Ok(working.staged.sync()?)).await
+    }
+
+    /// What a close promises: what this handle wrote is durable, and may be uploaded; with `uploaded`, it was.
+    pub(crate) async fn flush(&self, file: &OpenFile, handle: u64, uploaded: bool) -> Result<(), VfsError> {
+        let Held::Working { working, .. } = file.held() else { return Ok(()) };
+        if file.is_unlinked() {
+            return Ok(());
+        }
+        let id = working.staged.id();
+        let wrote = self.state().writing.get(&id).is_some_and(|handles| handles.contains(&handle));
+        if wrote {
+            self.sync(file).await?;
+            self.no_longer_writes(id, handle);
+        }
+        if uploaded && wrote { self.uploaded(&working).await } else { Ok(()) }
+    }
+
+    /// Takes a handle away.
+    pub(crate) async fn release(self: &Arc<Self>, file: Arc<OpenFile>, handle: u64, keep: bool) {
+        if let Held::Working { working, .. } = file.held() {
+            self.no_longer_writes(working.staged.id(), handle);
+        }
+        if file.handles.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
+        {
+            let mut state = self.state();
+            let path = file.lock().path.clone();
+            if state.files.get(&path).is_some_and(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(&file))) {
+                state.files.remove(&path);
+            }
+        }
+        match file.held() {
+            Held::Working { working, .. } => working.staged.settle(),
+            Held::Clean { content, .. } => {
+                let scope = self.scope.clone();
+                let object = content.object.clone();
+                let keep = keep || content.keep.load(Ordering::Relaxed);
+                drop((content, file));
+                let put_away = move || Ok(if keep { scope.save(&object)? } else { scope.forget(object)? });
+                if let Err(error) = blocking(put_away).await {
+                    tracing::warn!(?error, "what was read could not be put into the cache");
+                }
+            }
+        }
+    }
+
+    fn no_longer_writes(&self, staged: u64, handle: u64) {
+        let mut state = self.state();
+        if let Some(handles) = state.writing.get_mut(&staged) {
+            handles.remove(&handle);
+            if handles.is_empty() {
+                state.writing.remove(&staged);
+            }
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Waits until a working copy was uploaded. Fails if that failed for good, or keeps failing for a minute: the copy
+    /// stays in the journal either way.
+    async fn uploaded(&self, working: &Working) -> Result<(), VfsError> {
+        let mut changes = self.journal().watch();
+        let began = Instant::now();
+        loop {
+            let id = working.intent();
+            let failure = self.journal().read(|intents, _| intents.get(&id).map(|intent| intent.failure.clone()));
+            match failure {
+                None => return Ok(()),
+                Some(Some(failure)) => return Err(VfsError::of(ErrorKind::Internal, &failure.message)),
+                Some(None) => {}
+            }
+            if let Some(wait) = self.state().waits.get(&id)
+                && began.elapsed() > SILENCE
+            {
+                return Err(wait.error.clone().into());
+            }
+            // The tick is for the minute, which no change of the journal announces.
+            let _ = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await;
+        }
+    }
+
+    /// Whether anything pending still touches `path`.
+    pub(crate) fn is_touched(&self, path: &Path) -> bool {
+        self.journal().read(|intents, _| view::last_touching(intents, path).is_some())
+    }
+}
+
+/// What stands at a path, when only its place is known: who made it will say more.
+pub(crate) fn unknown(path: &Path) -> Seen {
+    Seen {
+        path: path.clone(),
+        kind: causeway_storage::Kind::File,
+        cookie: None,
+        version: None,
+        size: None,
+        modified: None,
+        weak: false,
+    }
+}
+
+/// Runs what waits for the disk where that stops nobody else.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VfsError> + Send + 'static,
+) -> Result<T, VfsError> {
+    tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
+}
+
+fn read_at(file: &File, span: Span) -> causeway_storage::Result<Vec<u8>> {
+    let mut buffer = vec![0; usize::try_from(span.size).map_err(Error::internal)?];
+    file.read_exact_at(&mut buffer, span.offset)?;
+    Ok(buffer)
+}

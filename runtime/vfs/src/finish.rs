@@ -1,0 +1,241 @@
+//! What follows when a change was made at the provider.
+//!
+//! In one step: the intent leaves the journal, what is known of the provider says what stands there now, and the next
+//! intent that touches the path learns what it will find. In this order: first what is known, then the journal, so that
+//! nobody sees a moment in which neither has it.
+
+use std::sync::Arc;
+
+use causeway_cache::{Action, Base, Batch, Intent, ObjectKey, Seen};
+use causeway_storage::{Entry, Kind, Path, Result};
+
+use crate::file::{Held, blocking};
+use crate::volume::{State, Volume, Working};
+
+/// How a change went.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The working copy is this entry now.
+    Written(Entry),
+    /// Something else stands there; the working copy is beside it.
+    Conflict { stands: Entry, copy_path: Path, copy: Entry },
+    /// This stands there now.
+    Stands(Entry),
+    /// A directory that only exists here.
+    DirectoryHere,
+    /// Nothing stands there any more.
+    Gone,
+    /// It stands at the other place now.
+    Moved(Entry),
+    /// Others were faster, and what they did stays: the provider must be asked.
+    Overtaken,
+}
+
+impl Volume {
+    /// Takes an intent that went through out of the journal.
+    pub(crate) async fn finish(self: &Arc<Self>, intent: &Intent, outcome: Outcome) -> Result<()> {
+        let written = match &intent.action {
+            Action::Write { staged, .. } => self.state().working.get(staged).cloned(),
+            _ => None,
+        };
+        let kept = written.as_ref().and_then(|_| kept_at(&intent.action, &outcome));
+        let commit = {
+            let mut state = self.state();
+            let now = self.learn(&mut state, &intent.action, &outcome);
+            let (_, commit) = self.journal().change(|batch| {
+                batch.delete(intent.id);
+                self.note_directories(batch, &intent.action, &outcome);
+                for (path, seen) in &now {
+                    expect(batch, intent.id, path, seen.as_ref());
+                }
+                rebase(batch, &state, &intent.action, &outcome, kept.as_ref());
+                if let Some((working, key)) = written.as_ref().zip(kept.as_ref().and_then(ObjectKey::of)) {
+                    self.scope.keep(batch, &working.staged, &key);
+                }
+                Ok(())
+            })?;
+            state.waits.remove(&intent.id);
+            if let Some(working) = &written {
+                state.working.remove(&working.staged.id());
+            }
+            commit
+        };
+        self.journal().wait(commit).await?;
+        if let Some(working) = written {
+            self.put_away(&working, kept).await;
+        }
+        Ok(())
+    }
+
+    /// Lays the outcome over what is known, and says what stands where now.
+    fn learn(&self, state: &mut State, action: &Action, outcome: &Outcome) -> Vec<(Path, Option<Seen>)> {
+        let path = action.paths().next().cloned().unwrap_or_default();
+        let mut now: Vec<(Path, Kind, Option<Entry>)> = Vec::new();
+        match (outcome, action) {
+            (Outcome::Written(entry) | Outcome::Stands(entry), _) => now.push((path, entry.kind, Some(entry.clone()))),
+            (Outcome::Conflict { stands, copy_path, copy }, _) => {
+                now.push((path, stands.kind, Some(stands.clone())));
+                now.push((copy_path.clone(), Kind::File, Some(copy.clone())));
+            }
+            (Outcome::Gone, Action::RemoveDirectory { .. }) => now.push((path, Kind::Directory, None)),
+            (Outcome::Gone, _) => now.push((path, Kind::File, None)),
+            (Outcome::Moved(entry), Action::Rename { from, to, .. }) => {
+                now.push((path, from.kind, None));
+                now.push((to.clone(), from.kind, Some(entry.clone())));
+                relocate(state, from, to, entry);
+            }
+            (Outcome::Moved(_) | Outcome::DirectoryHere, _) => {}
+            (Outcome::Overtaken, _) => action.paths().for_each(|path| state.known.forget(path)),
+        }
+        for (path, kind, entry) in &now {
+            state.known.changed(path, entry.clone().map(|entry| named(path, entry)), *kind);
+        }
+        now.into_iter().map(|(path, _, entry)| (path.clone(), entry.map(|entry| Seen::of(path, &entry)))).collect()
+    }
+
+    fn note_directories(&self, batch: &mut Batch<'_>, action: &Action, outcome: &Outcome) {
+        match (outcome, action) {
+            (Outcome::DirectoryHere, Action::MakeDirectory { path }) => batch.add_directory(path),
+            (Outcome::Gone, Action::RemoveDirectory { directory }) if batch.directories().contains(&directory.path) => {
+                batch.drop_directory(&directory.path);
+            }
+            (Outcome::Moved(_), Action::Rename { from, to, .. }) if from.kind == Kind::Directory => {
+                for path in batch.directories().iter().filter(|path| path.is_within(&from.path)) {
+                    batch.drop_directory(path);
+                    if let Some(moved) = path.below(&from.path).and_then(|below| to.join(&below).ok()) {
+                        batch.add_directory(&moved);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An uploaded working copy becomes the cached content of its version; who has it open reads that from now on.
+    async fn put_away(self: &Arc<Self>, working: &Arc<Working>, kept: Option<Seen>) {
+        let (volume, working) = (self.clone(), working.clone());
+        let put = blocking(move || {
+            volume.scope.kept(&working.staged);
+            let Some(seen) = kept else { return Ok(()) };
+            let content = volume.content(&seen)?;
+            let keep = volume.keeps_written();
+            if keep {
+                content.keep();
+            }
+            let mut open = false;
+            let files: Vec<_> = volume.state().files.values().filter_map(std::sync::Weak::upgrade).collect();
+            for file in files {
+                if let Held::Working { working: held, .. } = file.held()
+                    && Arc::ptr_eq(&held, &working)
+                {
+                    file.set_held(Held::Clean { seen: seen.clone(), content: content.clone() });
+                    open = true;
+                }
+            }
+            if !keep && !open {
+                let object = content.object.clone();
+                drop(content);
+                volume.scope.forget(object)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = put.await {
+            tracing::warn!(?error, "an uploaded file could not be put into the cache");
+        }
+    }
+}
+
+/// Where, and as which version, a working copy is at the provider now.
+fn kept_at(action: &Action, outcome: &Outcome) -> Option<Seen> {
+    match outcome {
+        Outcome::Written(entry) => Some(Seen::of(action.paths().next()?.clone(), entry)),
+        Outcome::Conflict { copy_path, copy, .. } => Some(Seen::of(copy_path.clone(), copy)),
+        _ => None,
+    }
+}
+
+fn named(path: &Path, mut entry: Entry) -> Entry {
+    entry.name = path.name().unwrap_or_default().to_owned();
+    entry
+}
+
+/// Tells the next intent that touches `path` what it will find there.
+fn expect(batch: &mut Batch<'_>, finished: u64, path: &Path, now: Option<&Seen>) {
+    let mut at = path.clone();
+    for intent in batch.intents().values().filter(|intent| intent.id > finished) {
+        let touches = match &intent.action {
+            Action::Write { path, .. } => *path == at,
+            Action::Remove { file: seen } | Action::SetModified { node: seen, .. } => seen.path == at,
+            Action::Rename { from, to, .. } if from.path != at && *to != at => {
+                if at.is_within(&from.path) {
+                    at = at.below(&from.path).and_then(|below| to.join(&below).ok()).unwrap_or(at);
+                }
+                false
+            }
+            Action::Rename { .. } => true,
+            Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } => false,
+        };
+        if touches {
+            batch.edit(intent.id, |intent| find(&mut intent.action, &at, now));
+            return;
+        }
+    }
+}
+
+fn find(action: &mut Action, at: &Path, now: Option<&Seen>) {
+    let found = now.map(|seen| Seen { path: at.clone(), ..seen.clone() });
+    match action {
+        Action::Write { existing, .. } => *existing = found,
+        Action::Remove { file: seen } | Action::SetModified { node: seen, .. } => {
+            *seen = found.unwrap_or_else(|| Seen { version: None, ..seen.clone() });
+        }
+        Action::Rename { from, .. } if from.path == *at => *from = found.unwrap_or_else(|| from.clone()),
+        Action::Rename { replaces, .. } => *replaces = found,
+        Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } => {}
+    }
+}
+
+/// Working copies that began from what was uploaded or moved just now learn where that is.
+fn rebase(batch: &mut Batch<'_>, state: &State, action: &Action, outcome: &Outcome, kept: Option<&Seen>) {
+    let pending = batch.intents();
+    for intent in pending.values() {
+        let Action::Write { staged, base: Some(base), .. } = &intent.action else { continue };
+        let new = match (base, action, outcome) {
+            (Base::Staged { id, .. }, Action::Write { staged: uploaded, .. }, _) if id == uploaded => kept.cloned(),
+            (Base::Remote(seen), Action::Rename { from, to, .. }, Outcome::Moved(entry)) => {
+                moved(seen, from, to, entry)
+            }
+            _ => None,
+        };
+        let Some(new) = new.map(Base::Remote) else { continue };
+        if let Some(working) = state.working.get(staged) {
+            working.set_base(new.clone());
+        }
+        batch.edit(intent.id, |intent| {
+            if let Action::Write { base, .. } = &mut intent.action {
+                *base = Some(new);
+            }
+        });
+    }
+}
+
+/// Open content follows what moved.
+fn relocate(state: &State, from: &Seen, to: &Path, entry: &Entry) {
+    for content in state.contents.values().filter_map(std::sync::Weak::upgrade) {
+        if let Some(source) = moved(&content.source(), from, to, entry) {
+            content.set_source(source);
+        }
+    }
+}
+
+/// Where `seen` is after a move, if it moved along.
+fn moved(seen: &Seen, from: &Seen, to: &Path, entry: &Entry) -> Option<Seen> {
+    let below = seen.path.below(&from.path)?;
+    let path = to.join(&below).ok()?;
+    // Another version at that path stayed behind, or was replaced: it did not move along.
+    match from.kind {
+        Kind::File if seen.version == from.version => Some(Seen { modified: seen.modified, ..Seen::of(path, entry) }),
+        Kind::File => None,
+        Kind::Directory => Some(Seen { path, ..seen.clone() }),
+    }
+}

@@ -1,0 +1,118 @@
+//! Numbers for names, as the kernel knows them.
+//!
+//! No look-up happens here. A number stands for a path for as long as the kernel remembers it. When another version
+//! appears at a path whose old version is still open, the path gets a new number: the kernel caches pages by number, and
+//! so never mixes two versions. The old number is left to its handles.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use causeway_storage::Path;
+
+use crate::file::OpenFile;
+
+/// The number of the root.
+pub(crate) const ROOT: u64 = 1;
+
+#[derive(Debug)]
+pub(crate) struct Inodes {
+    numbers: HashMap<u64, Inode>,
+    paths: HashMap<Path, u64>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Inode {
+    /// None once the name is gone or leads to another number.
+    path: Option<Path>,
+    lookups: u64,
+    file: Weak<OpenFile>,
+}
+
+impl Inodes {
+    pub(crate) fn new() -> Inodes {
+        let root = Inode { path: Some(Path::ROOT), lookups: 1, file: Weak::new() };
+        Inodes { numbers: [(ROOT, root)].into(), paths: [(Path::ROOT, ROOT)].into(), next: ROOT + 1 }
+    }
+
+    /// The number of a path, counted once more.
+    pub(crate) fn look_up(&mut self, path: &Path) -> u64 {
+        let number = match self.paths.get(path) {
+            Some(number) => *number,
+            None => {
+                let number = self.next;
+                self.next += 1;
+                self.paths.insert(path.clone(), number);
+                self.numbers.insert(number, Inode { path: Some(path.clone()), lookups: 0, file: Weak::new() });
+                number
+            }
+        };
+        if let Some(inode) = self.numbers.get_mut(&number) {
+            inode.lookups += 1;
+        }
+        number
+    }
+
+    /// The number that a path has, if any.
+    pub(crate) fn number(&self, path: &Path) -> Option<u64> {
+        self.paths.get(path).copied()
+    }
+
+    /// The kernel forgot so many of its look-ups.
+    pub(crate) fn forget(&mut self, number: u64, lookups: u64) {
+        let Some(inode) = self.numbers.get_mut(&number) else { return };
+        inode.lookups = inode.lookups.saturating_sub(lookups);
+        if inode.lookups > 0 || number == ROOT {
+            return;
+        }
+        if let Some(path) = self.numbers.remove(&number).and_then(|inode| inode.path)
+            && self.paths.get(&path) == Some(&number)
+        {
+            self.paths.remove(&path);
+        }
+    }
+
+    /// Where a number leads; none if it has no name any more.
+    pub(crate) fn path(&self, number: u64) -> Option<Path> {
+        self.numbers.get(&number)?.path.clone()
+    }
+
+    /// The file that is open under this number.
+    pub(crate) fn file(&self, number: u64) -> Option<Arc<OpenFile>> {
+        self.numbers.get(&number)?.file.upgrade()
+    }
+
+    pub(crate) fn set_file(&mut self, number: u64, file: &Arc<OpenFile>) {
+        if let Some(inode) = self.numbers.get_mut(&number) {
+            inode.file = Arc::downgrade(file);
+        }
+    }
+
+    /// The name is gone, or shall lead to another number.
+    pub(crate) fn detach(&mut self, path: &Path) {
+        if let Some(inode) = self.paths.remove(path).and_then(|number| self.numbers.get_mut(&number)) {
+            inode.path = None;
+        }
+    }
+
+    /// Everything at and below `from` is at `to` now.
+    pub(crate) fn rename(&mut self, from: &Path, to: &Path) {
+        self.detach(to);
+        let moved: Vec<(Path, u64)> = self
+            .paths
+            .iter()
+            .filter(|(path, _)| path.is_within(from))
+            .map(|(path, number)| (path.clone(), *number))
+            .collect();
+        for (path, number) in moved {
+            self.paths.remove(&path);
+            let target = path.below(from).and_then(|below| to.join(&below).ok());
+            if let Some(inode) = self.numbers.get_mut(&number) {
+                inode.path = target.clone();
+            }
+            if let Some(target) = target {
+                self.paths.insert(target, number);
+            }
+        }
+    }
+}

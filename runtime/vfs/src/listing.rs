@@ -1,0 +1,209 @@
+//! Listing a directory, a page at a time.
+//!
+//! It does not hold the directory: it holds one page of the provider's, and the names that the journal has something to
+//! say about. Those are left out of the provider's pages and looked up one by one at the end, so a file that is uploaded
+//! while the directory is read shows exactly once. A page that fails fails the listing; small directories that were read
+//! to the end are remembered.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_storage::{Can, Cursor, Entry, ErrorKind, Path};
+
+use crate::VfsError;
+use crate::known::{Asked, LARGEST_LISTING, Listed};
+use crate::view::{Contents, contents};
+use crate::volume::{ATTEMPTS, Attributes, Found, METADATA, Volume, late};
+
+/// Names looked up between two answers.
+const AT_ONCE: usize = 64;
+
+/// A directory being read.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    directory: Path,
+    remote: Option<Path>,
+    touched: BTreeSet<String>,
+    asked: Asked,
+    max_age: Duration,
+    at: At,
+    /// What was seen so far, to be remembered, while it is not too much.
+    collected: Option<Vec<Entry>>,
+    /// Names already shown, where a directory can hold one twice.
+    shown: HashSet<String>,
+}
+
+#[derive(Debug)]
+enum At {
+    Start,
+    Page(Cursor),
+    Remembered(Arc<Listed>, usize),
+    Touched,
+}
+
+/// A piece of a listing.
+pub(crate) type Batch = Vec<(String, Attributes)>;
+
+impl Volume {
+    /// Begins to list a directory.
+    pub(crate) async fn list(&self, directory: &Path, max_age: Duration) -> Result<Listing, VfsError> {
+        match self.find(directory, max_age).await? {
+            None => return Err(VfsError::not_found()),
+            Some(Found::Directory(..)) => {}
+            Some(_) => return Err(VfsError::of(ErrorKind::NotADirectory, "this is not a directory")),
+        }
+        // First the time, then the journal: what leaves the journal from now on is a change since then.
+        let asked = self.state().known.asking();
+        let shown = self.contents(directory);
+        let mut listing = Listing {
+            directory: directory.clone(),
+            remote: shown.remote,
+            touched: shown.touched,
+            asked,
+            max_age,
+            at: At::Touched,
+            collected: Some(Vec::new()),
+            shown: HashSet::new(),
+        };
+        if let Some(remote) = &listing.remote {
+            let mut state = self.state();
+            listing.touched.extend(state.known.changed_names(remote, asked));
+            listing.at = match state.known.listing(remote, max_age) {
+                Some(listed) => At::Remembered(listed, 0),
+                None => At::Start,
+            };
+        }
+        Ok(listing)
+    }
+
+    fn contents(&self, directory: &Path) -> Contents {
+        self.journal().read(|intents, directories| contents(intents, directories, directory))
+    }
+
+    /// The next piece; none at the end. A piece may be empty.
+    pub(crate) async fn next(&self, listing: &mut Listing) -> Result<Option<Batch>, VfsError> {
+        match (&listing.at, listing.remote.clone()) {
+            (At::Start, Some(remote)) => self.first_page(listing, remote).await.map(Some),
+            (At::Page(cursor), Some(remote)) => {
+                let page = tokio::time::timeout(METADATA, self.storage.list(&remote, Some(&cursor.clone()))).await;
+                let page = page.map_err(|_| late("the storage"))??;
+                Ok(Some(self.take(listing, &remote, page.entries, page.next)))
+            }
+            (At::Remembered(listed, from), _) => {
+                let (listed, from) = (listed.clone(), *from);
+                let upto = (from + LARGEST_LISTING / 10).min(listed.entries.len());
+                let entries = listed.entries.get(from..upto).unwrap_or_default().to_vec();
+                listing.at = if upto == listed.entries.len() { At::Touched } else { At::Remembered(listed, upto) };
+                Ok(Some(self.show(listing, &entries)))
+            }
+            (At::Touched | At::Start | At::Page(_), _) => self.touched(listing).await,
+        }
+    }
+
+    async fn first_page(&self, listing: &mut Listing, remote: Path) -> Result<Batch, VfsError> {
+        for _ in 0..ATTEMPTS {
+            let mut changes = self.journal().watch();
+            let page = tokio::time::timeout(METADATA, self.storage.list(&remote, None)).await;
+            let error = match page.unwrap_or_else(|_| Err(late("the storage"))) {
+                Ok(page) if self.contents(&listing.directory).remote.as_ref() == Some(&remote) => {
+                    return Ok(self.take(listing, &remote, page.entries, page.next));
+                }
+                Ok(_) => {
+                    return Err(VfsError::of(ErrorKind::Unavailable(None), "the directory moved while it was read"));
+                }
+                Err(error) => error,
+            };
+            if error.is_passing() {
+                // Old names are better than none while the storage cannot be reached.
+                let listed = self.state().known.listing(&remote, Duration::MAX).ok_or(error)?;
+                listing.at = At::Remembered(listed, 0);
+                return Ok(Batch::new());
+            }
+            if error.kind != ErrorKind::NotFound {
+                return Err(error.into());
+            }
+            if self.journal().read(|_, directories| directories.contains(&remote)) || remote.is_root() {
+                listing.at = At::Touched;
+                return Ok(Batch::new());
+            }
+            if self.state().executing.is_empty() {
+                return Err(error.into());
+            }
+            let moved = tokio::time::timeout(METADATA, changes.changed()).await;
+            moved.map_err(|_| late("a change under way"))?.map_err(causeway_storage::Error::internal)?;
+        }
+        Err(VfsError::of(ErrorKind::Unavailable(None), "the directory changed while it was read"))
+    }
+
+    fn take(&self, listing: &mut Listing, remote: &Path, entries: Vec<Entry>, next: Option<Cursor>) -> Batch {
+        let batch = self.show(listing, &entries);
+        let mut state = self.state();
+        if let Some(collected) = &mut listing.collected {
+            if collected.len() + entries.len() <= LARGEST_LISTING {
+                collected.extend(entries);
+            } else {
+                for entry in collected.drain(..).chain(entries) {
+                    if let Ok(path) = remote.child(&entry.name) {
+                        state.known.settle(&path, listing.asked, Some(entry));
+                    }
+                }
+                listing.collected = None;
+            }
+        } else {
+            let named = entries.iter().filter_map(|entry| Some((remote.child(&entry.name).ok()?, entry)));
+            // A touched name has newer facts than this page.
+            for (path, entry) in named.filter(|(_, entry)| !listing.touched.contains(&entry.name)) {
+                state.known.settle(&path, listing.asked, Some(entry.clone()));
+            }
+        }
+        listing.at = match next {
+            Some(cursor) => At::Page(cursor),
+            None => {
+                if let Some(collected) = listing.collected.take() {
+                    state.known.put_listing(remote, listing.asked, collected);
+                }
+                At::Touched
+            }
+        };
+        batch
+    }
+
+    fn show(&self, listing: &mut Listing, entries: &[Entry]) -> Batch {
+        let twice = self.features.can.contains(Can::DUPLICATES);
+        let mut batch = Batch::new();
+        for entry in entries {
+            if listing.touched.contains(&entry.name) || (twice && !listing.shown.insert(entry.name.clone())) {
+                continue;
+            }
+            match listing.directory.child(&entry.name) {
+                Ok(_) => batch.push((entry.name.clone(), attributes_of(entry))),
+                Err(error) => tracing::warn!(%error, directory = %listing.directory, "an entry's name cannot be shown"),
+            }
+        }
+        batch
+    }
+
+    async fn touched(&self, listing: &mut Listing) -> Result<Option<Batch>, VfsError> {
+        if listing.touched.is_empty() {
+            return Ok(None);
+        }
+        let mut batch = Batch::new();
+        for _ in 0..AT_ONCE {
+            let Some(name) = listing.touched.pop_first() else { break };
+            if let Some(found) = self.find(&listing.directory.child(&name)?, listing.max_age).await? {
+                batch.push((name, found.attributes()));
+            }
+        }
+        Ok(Some(batch))
+    }
+}
+
+fn attributes_of(entry: &Entry) -> Attributes {
+    Attributes {
+        kind: entry.kind,
+        size: entry.size.unwrap_or(0),
+        modified: entry.modified,
+        version: entry.version.clone(),
+    }
+}

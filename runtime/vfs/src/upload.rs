@@ -1,0 +1,515 @@
+//! Carrying intents out: which, when, and how each is made at the provider.
+//!
+//! Up to four at a time, in the order of the journal but for those that wait: an intent waits for every earlier one that
+//! touches the same path, one above it or one below it. A failure that may pass is tried again for ever, with growing
+//! pauses; one that will not pass is noted in the journal and blocks what depends on it, nothing else. What an intent
+//! that went through changes in the journal is `finish`.
+//!
+//! A lost answer is not a conflict: before a refused change is called one, the provider is asked what stands there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use causeway_cache::{Action, Failure, Intent, Seen, Staged};
+use causeway_storage::{
+    Can, Entry, Error, ErrorKind, Kind, Node, Path, Result, Source, Span, Timestamp, WriteIntent, collect,
+};
+use tokio::task::JoinSet;
+
+use crate::VfsError;
+use crate::content::CHUNK_BYTES;
+use crate::file::blocking;
+use crate::finish::Outcome;
+use crate::volume::{Volume, Working, node_of};
+
+/// Changes made at a time: enough to hide a round trip, few enough that each gets on.
+const PARALLEL: usize = 4;
+
+/// The first pause after a failure; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause: a provider that is back is noticed by then.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// How often the cache is looked through for what is too old or too much.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// An intent that failed and is tried again.
+#[derive(Clone, Debug)]
+pub(crate) struct Wait {
+    attempts: u32,
+    until: Instant,
+    pub(crate) failed: Instant,
+    pub(crate) error: Error,
+}
+
+/// Carries intents out until it is aborted.
+pub(crate) async fn run(volume: Arc<Volume>) {
+    let mut tasks = JoinSet::new();
+    let mut tidy = tokio::time::interval(TIDY);
+    loop {
+        while tasks.len() < PARALLEL
+            && let Some(intent) = volume.pick()
+        {
+            let volume = volume.clone();
+            tasks.spawn(async move { volume.carry_out(intent).await });
+        }
+        let pause = volume.next_attempt();
+        tokio::select! {
+            () = volume.wake.notified() => {}
+            Some(_) = tasks.join_next() => {}
+            () = tokio::time::sleep(pause) => {}
+            _ = tidy.tick() => volume.tidy().await,
+        }
+    }
+}
+
+impl Volume {
+    /// Tries what failed for good, and what waits, again now.
+    pub async fn retry(&self) -> Result<()> {
+        self.state().waits.clear();
+        let (_, commit) = self.journal().change(|batch| {
+            for intent in batch.intents().values().filter(|intent| intent.failure.is_some()) {
+                batch.put(Intent { failure: None, ..intent.clone() });
+            }
+            Ok(())
+        })?;
+        self.journal().wait(commit).await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    async fn tidy(&self) {
+        let scope = self.scope.clone();
+        if let Err(error) = blocking(move || Ok(scope.evict()?)).await {
+            tracing::warn!(?error, "the cache could not be tidied");
+        }
+    }
+
+    /// The first intent that can be carried out now, marked as being carried out.
+    fn pick(&self) -> Option<Intent> {
+        let mut state = self.state();
+        let now = Instant::now();
+        let picked = self.journal().read(|intents, _| {
+            let mut earlier = HashSet::new();
+            let mut above_earlier = HashSet::new();
+            for intent in intents.values() {
+                let waits_for_earlier = intent
+                    .action
+                    .paths()
+                    .any(|path| above_earlier.contains(path) || up(path).any(|path| earlier.contains(&path)));
+                let waits = state.waits.get(&intent.id).is_some_and(|wait| wait.until > now);
+                let written =
+                    matches!(&intent.action, Action::Write { staged, .. } if state.writing.contains_key(staged));
+                let executing = state.executing.contains(&intent.id);
+                if !(waits_for_earlier || waits || written || executing || intent.failure.is_some()) {
+                    return Some(intent.clone());
+                }
+                for path in intent.action.paths() {
+                    earlier.insert(path.clone());
+                    above_earlier.extend(up(path));
+                }
+            }
+            None
+        })?;
+        state.executing.insert(picked.id);
+        Some(picked)
+    }
+
+    /// How long until something that waits is due.
+    fn next_attempt(&self) -> Duration {
+        let state = self.state();
+        let due = state.waits.values().map(|wait| wait.until.saturating_duration_since(Instant::now()));
+        // What is due but waits for an earlier one is looked at again when that one ends.
+        due.filter(|pause| !pause.is_zero()).min().unwrap_or(LONGEST_PAUSE)
+    }
+
+    async fn carry_out(self: &Arc<Self>, intent: Intent) {
+        let outcome = self.execute(&intent).await;
+        let ended = match outcome {
+            Ok(outcome) => self.finish(&intent, outcome).await,
+            Err(error) => self.fail(&intent, error).await,
+        };
+        if let Err(error) = ended {
+            tracing::error!(?error, "the end of a change could not be journalled");
+        }
+        self.state().executing.remove(&intent.id);
+        self.wake.notify_one();
+    }
+
+    async fn fail(&self, intent: &Intent, error: Error) -> Result<()> {
+        tracing::warn!(?error, paths = ?intent.action.paths().collect::<Vec<_>>(), "a change could not be made");
+        if may_pass(&error) {
+            let mut state = self.state();
+            let attempts = state.waits.get(&intent.id).map_or(0, |wait| wait.attempts) + 1;
+            let pause = FIRST_PAUSE.saturating_mul(1 << (attempts - 1).min(16)).min(LONGEST_PAUSE);
+            let asked = match error.kind {
+                ErrorKind::RateLimited(asked) | ErrorKind::Unavailable(asked) => asked.unwrap_or_default(),
+                _ => Duration::ZERO,
+            };
+            let now = Instant::now();
+            state.waits.insert(intent.id, Wait { attempts, until: now + pause.max(asked), failed: now, error });
+            return Ok(());
+        }
+        if let Some(path) = intent.action.paths().next() {
+            self.tell(path, format!("a change could not be made and waits: {error}"));
+        }
+        let (_, commit) = self.journal().change(|batch| {
+            if let Some(current) = batch.intents().get(&intent.id) {
+                let failure = Some(Failure { message: error.message.clone(), at: Timestamp::now() });
+                batch.put(Intent { failure, ..current.clone() });
+            }
+            Ok(())
+        })?;
+        self.journal().wait(commit).await
+    }
+
+    async fn execute(self: &Arc<Self>, intent: &Intent) -> Result<Outcome> {
+        match &intent.action {
+            Action::Write { path, staged, existing, .. } => {
+                self.execute_write(intent.id, path, *staged, existing.as_ref()).await
+            }
+            Action::Remove { file } => self.execute_remove(file).await,
+            Action::MakeDirectory { path } => self.execute_make_directory(path).await,
+            Action::RemoveDirectory { directory } => self.execute_remove_directory(directory).await,
+            Action::Rename { from, to, replaces } => self.execute_rename(intent.id, from, to, replaces.as_ref()).await,
+            Action::SetModified { node, modified } => match self.storage.set_modified(&node.node(), *modified).await {
+                Ok(entry) => Ok(Outcome::Stands(entry)),
+                // Another content has its own time.
+                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::PreconditionFailed) => {
+                    Ok(Outcome::Overtaken)
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    async fn execute_write(
+        self: &Arc<Self>,
+        id: u64,
+        path: &Path,
+        staged: u64,
+        existing: Option<&Seen>,
+    ) -> Result<Outcome> {
+        let working = self.state().working.get(&staged).cloned();
+        let working = working.ok_or_else(|| Error::internal("the content of a write is missing"))?;
+        self.fill(&working).await?;
+        let source = StagedSource::open(&working.staged)?;
+        let mut intent = WriteIntent {
+            path: path.clone(),
+            existing: node_of(existing),
+            modified: Some(working.staged.modified()),
+            media_type: "application/octet-stream".into(),
+        };
+        let log = self.scope.progress(id);
+        let written = match self.as_expected(path, existing).await? {
+            true => self.storage.write(&intent, source.clone(), log.clone()).await,
+            false => Err(Error::new(ErrorKind::PreconditionFailed, "another version stands there")),
+        };
+        let written = match written {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.make_parents(path).await?;
+                self.storage.write(&intent, source.clone(), log.clone()).await
+            }
+            other => other,
+        };
+        match written {
+            Ok(entry) => check_size(entry, source.size()).map(Outcome::Written),
+            Err(error) if matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists) => {
+                let Some(stands) = self.storage.stat(path).await? else {
+                    // What was there is gone: nothing is lost by writing.
+                    intent.existing = None;
+                    let entry = self.storage.write(&intent, source.clone(), log.clone()).await?;
+                    return check_size(entry, source.size()).map(Outcome::Written);
+                };
+                if self.is_same(path, &stands, &source).await? {
+                    return Ok(Outcome::Written(stands));
+                }
+                if stands.version.is_some() && existing.is_some_and(|seen| seen.version == stands.version) {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable(None),
+                        "the storage refused the version that it shows",
+                    ));
+                }
+                intent.path = self.conflict_path(path).await?;
+                intent.existing = None;
+                let copy = self.storage.write(&intent, source.clone(), log.clone()).await?;
+                let message =
+                    format!("the file was changed elsewhere meanwhile; what was written here is {}", intent.path);
+                self.tell(path, message);
+                Ok(Outcome::Conflict { stands, copy_path: intent.path, copy: check_size(copy, source.size())? })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether what stands there is what was seen, where the storage cannot check that itself.
+    async fn as_expected(&self, path: &Path, existing: Option<&Seen>) -> Result<bool> {
+        if self.features.can.contains(Can::CONDITIONAL) {
+            return Ok(true);
+        }
+        let stands = self.storage.stat(path).await?;
+        Ok(match (stands, existing) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(entry), Some(seen)) => seen.version.is_none() || entry.version == seen.version,
+        })
+    }
+
+    /// Fetches what a working copy still lacks of its base.
+    async fn fill(self: &Arc<Self>, working: &Arc<Working>) -> Result<()> {
+        let holes = working.staged.holes();
+        for hole in holes {
+            let mut at = hole.offset;
+            while at < hole.end() {
+                let span = Span::new(at, CHUNK_BYTES.min(hole.end() - at));
+                let bytes = self.read_base(working, span).await.map_err(from_vfs)?;
+                at += span.size;
+                let staged = working.staged.clone();
+                blocking(move || Ok(staged.fill(span.offset, &bytes)?)).await.map_err(from_vfs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what stands at the provider is, byte for byte, what was to be written.
+    async fn is_same(&self, path: &Path, stands: &Entry, source: &Arc<StagedSource>) -> Result<bool> {
+        if stands.kind != Kind::File || stands.size != Some(source.size()) {
+            return Ok(false);
+        }
+        let node = Node::of(path.clone(), stands);
+        let mut at = 0;
+        while at < source.size() {
+            let span = Span::new(at, CHUNK_BYTES.min(source.size() - at));
+            let there = collect(self.storage.read(&node, span).await?, CHUNK_BYTES as usize).await?;
+            let source = source.clone();
+            let here = blocking(move || {
+                let mut here = vec![0; span.size as usize];
+                source.read_exact_at(span.offset, &mut here).map_err(Error::from)?;
+                Ok(here)
+            });
+            if here.await.map_err(from_vfs)? != there {
+                return Ok(false);
+            }
+            at += span.size;
+        }
+        Ok(true)
+    }
+
+    /// A free name beside the file that says what it is.
+    async fn conflict_path(&self, path: &Path) -> Result<Path> {
+        let name = path.name().unwrap_or_default();
+        let (stem, extension) = match name.rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
+            _ => (name, String::new()),
+        };
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H%M%S").to_string();
+        let parent = path.parent().unwrap_or_default();
+        // Two within one second are told apart by a number.
+        for number in 1..100 {
+            let number = if number == 1 { String::new() } else { format!(" {number}") };
+            let candidate =
+                parent.child(&format!("{stem} (conflict {now}){number}{extension}")).map_err(Error::internal)?;
+            if self.storage.stat(&candidate).await?.is_none() && !self.is_touched(&candidate) {
+                return Ok(candidate);
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable(None), "no name is free for a conflict copy"))
+    }
+
+    async fn make_parents(&self, path: &Path) -> Result<()> {
+        let mut above: Vec<Path> = up(path).skip(1).filter(|path| !path.is_root()).collect();
+        above.reverse();
+        for directory in above {
+            match self.storage.make_directory(&directory).await {
+                Ok(_) => {}
+                Err(error) if error.kind == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn execute_remove(&self, file: &Seen) -> Result<Outcome> {
+        let removed = match self.as_expected(&file.path, Some(file)).await? {
+            true => self.storage.remove_file(&file.node()).await,
+            false => Err(Error::new(ErrorKind::PreconditionFailed, "another version stands there")),
+        };
+        match removed {
+            Ok(()) => Ok(Outcome::Gone),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Outcome::Gone),
+            Err(error) if error.kind == ErrorKind::PreconditionFailed => match self.storage.stat(&file.path).await? {
+                None => Ok(Outcome::Gone),
+                Some(_) => {
+                    self.tell(&file.path, "the file was not removed: it was changed elsewhere meanwhile");
+                    Ok(Outcome::Overtaken)
+                }
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn execute_make_directory(&self, path: &Path) -> Result<Outcome> {
+        if !self.features.can.contains(Can::EMPTY_DIRECTORIES) {
+            return Ok(Outcome::DirectoryHere);
+        }
+        match self.storage.make_directory(path).await {
+            Ok(entry) => Ok(Outcome::Stands(entry)),
+            Err(error) if error.kind == ErrorKind::AlreadyExists => match self.storage.stat(path).await? {
+                Some(entry) if entry.kind == Kind::Directory => Ok(Outcome::Stands(entry)),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn execute_remove_directory(&self, directory: &Seen) -> Result<Outcome> {
+        if !self.features.can.contains(Can::EMPTY_DIRECTORIES) {
+            return Ok(Outcome::Gone);
+        }
+        match self.storage.remove_directory(&directory.node()).await {
+            Ok(()) => Ok(Outcome::Gone),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Outcome::Gone),
+            Err(error) if error.kind == ErrorKind::DirectoryNotEmpty => {
+                self.tell(&directory.path, "the directory was not removed: something was put into it elsewhere");
+                Ok(Outcome::Overtaken)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn execute_rename(
+        self: &Arc<Self>,
+        id: u64,
+        from: &Seen,
+        to: &Path,
+        replaces: Option<&Seen>,
+    ) -> Result<Outcome> {
+        let moves = if from.kind == Kind::File { Can::MOVE } else { Can::MOVE_DIRECTORIES };
+        let copies = self.features.can.contains(Can::COPY);
+        let replaced = node_of(replaces);
+        let moved = if !self.as_expected(to, replaces).await? {
+            Err(Error::new(ErrorKind::AlreadyExists, "another version stands there"))
+        } else if self.features.can.contains(moves) {
+            self.storage.move_to(&from.node(), to, replaced.as_ref()).await
+        } else if copies {
+            self.storage.copy_to(&from.node(), to, replaced.as_ref()).await
+        } else {
+            self.write_anew(id, from, to, replaced).await
+        };
+        let entry = match moved {
+            Ok(entry) => entry,
+            Err(error)
+                if matches!(
+                    error.kind,
+                    ErrorKind::NotFound | ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists
+                ) =>
+            {
+                let Some(entry) = self.moved_before(from, to, error).await? else { return Ok(Outcome::Overtaken) };
+                entry
+            }
+            Err(error) => return Err(error),
+        };
+        if !self.features.can.contains(moves) {
+            self.execute_remove(from).await?;
+        }
+        Ok(Outcome::Moved(entry))
+    }
+
+    /// Whether a refused move happened earlier and its answer was lost. None: what was to be moved is gone for good.
+    async fn moved_before(&self, from: &Seen, to: &Path, error: Error) -> Result<Option<Entry>> {
+        let (source, target) = (self.storage.stat(&from.path).await?, self.storage.stat(to).await?);
+        let same = |entry: &Entry| {
+            let known = from.cookie.is_some() && from.cookie == entry.cookie;
+            let alike = entry.size == from.size && (from.version.is_none() || entry.version == from.version);
+            entry.kind == from.kind && (known || alike || from.kind == Kind::Directory)
+        };
+        match (source, target) {
+            (None, Some(entry)) if same(&entry) => Ok(Some(entry)),
+            (None, None) => {
+                self.tell(&from.path, "the file was not renamed: it was removed elsewhere meanwhile");
+                Ok(None)
+            }
+            // Copied before, and not yet removed where it was.
+            (Some(_), Some(entry)) if !self.features.can.contains(Can::MOVE) && same(&entry) => Ok(Some(entry)),
+            (Some(_), _) => {
+                self.tell(to, "the file was not renamed: another one was put there, or it was changed, elsewhere");
+                Ok(None)
+            }
+            (None, Some(_)) => Err(error),
+        }
+    }
+
+    /// For a storage that neither moves nor copies: what was read is written at the other place.
+    async fn write_anew(self: &Arc<Self>, id: u64, from: &Seen, to: &Path, existing: Option<Node>) -> Result<Entry> {
+        let size = from.size.ok_or_else(|| Error::unsupported("move a file of unknown size"))?;
+        let base = causeway_cache::Base::Remote(from.clone());
+        let scope = self.scope.clone();
+        let (staged, _file) = blocking(move || Ok(scope.stage(Some(size))?)).await.map_err(from_vfs)?;
+        let working = Arc::new(Working::new(staged.clone(), id, Some(base)));
+        let written = async {
+            self.fill(&working).await?;
+            let intent = WriteIntent {
+                path: to.clone(),
+                existing,
+                modified: from.modified,
+                media_type: "application/octet-stream".into(),
+            };
+            self.storage.write(&intent, StagedSource::open(&staged)?, self.scope.progress(id)).await
+        };
+        let written = written.await;
+        self.scope.discard(&staged);
+        written
+    }
+}
+
+/// A working copy as a storage reads it.
+#[derive(Debug)]
+struct StagedSource {
+    file: Arc<std::fs::File>,
+    size: u64,
+}
+
+impl StagedSource {
+    fn open(staged: &Staged) -> Result<Arc<StagedSource>> {
+        Ok(Arc::new(StagedSource { file: staged.file()?, size: staged.size() }))
+    }
+}
+
+impl Source for StagedSource {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self.file.as_ref(), buffer, offset)
+    }
+}
+
+/// A path and everything above it.
+fn up(path: &Path) -> impl Iterator<Item = Path> {
+    std::iter::successors(Some(path.clone()), Path::parent)
+}
+
+/// Whether trying again may help without anyone changing anything here: also where only the account must be put right.
+fn may_pass(error: &Error) -> bool {
+    error.is_passing() || matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::QuotaExceeded)
+}
+
+fn check_size(entry: Entry, size: u64) -> Result<Entry> {
+    match entry.size {
+        Some(stored) if stored != size => {
+            Err(Error::new(ErrorKind::Corrupt, "the storage kept another size than was sent"))
+        }
+        _ => Ok(entry),
+    }
+}
+
+fn from_vfs(error: VfsError) -> Error {
+    match error {
+        VfsError::Storage(error) => error,
+        VfsError::Stale => Error::new(ErrorKind::PreconditionFailed, "the version that was edited is gone"),
+        other => Error::internal(other),
+    }
+}

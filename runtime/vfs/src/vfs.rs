@@ -1,0 +1,507 @@
+//! One mount of a volume: numbers, handles, and how fresh things must be.
+//!
+//! It is what a kernel wants of a file system, in asynchronous calls over numbers, and can be tested without one. What a
+//! path shows and what becomes of a change is the volume's; permissions are the kernel's.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use causeway_cache::Limits;
+use causeway_storage::{Path, Room, Span, Timestamp};
+
+use crate::VfsError;
+use crate::content::LONGEST_RUN;
+use crate::file::OpenFile;
+use crate::inodes::{Inodes, ROOT};
+use crate::listing::Listing;
+use crate::volume::{Attributes, Volume, Wish};
+
+/// Entries of a directory handed out at once: more than fit into one answer to the kernel.
+const ENTRIES_AT_ONCE: usize = 1024;
+
+/// What is kept of content, once nobody has it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheMode {
+    /// Nothing; a close waits for the upload.
+    Off,
+    /// Nothing; a close waits for the upload.
+    Minimal,
+    /// What was written here.
+    Writes,
+    /// What was written and what was read.
+    Full,
+}
+
+/// What a close waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// That what was written survives a power loss here.
+    Journalled,
+    /// That the provider has it.
+    Uploaded,
+}
+
+/// How a mount behaves. Can be changed while it is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VfsConfig {
+    /// What is kept.
+    pub cache_mode: CacheMode,
+    /// For how many milliseconds after its last use.
+    pub cache_max_age_ms: u64,
+    /// How many bytes at most; none for no limit but the disk's.
+    pub cache_max_size: Option<u64>,
+    /// For how many milliseconds an answer of the provider about names counts as fresh.
+    pub dir_cache_time_ms: u64,
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// What a close waits for.
+    pub close: Close,
+}
+
+impl Default for VfsConfig {
+    fn default() -> VfsConfig {
+        VfsConfig {
+            cache_mode: CacheMode::Writes,
+            cache_max_age_ms: 3_600_000,
+            cache_max_size: Some(10 << 30),
+            dir_cache_time_ms: 300_000,
+            read_only: false,
+            close: Close::Journalled,
+        }
+    }
+}
+
+impl VfsConfig {
+    fn wish(&self) -> Wish {
+        let max_age_s = self.cache_max_age_ms / 1000;
+        let limits = Limits { max_bytes: self.cache_max_size.unwrap_or(u64::MAX), max_age_s };
+        Wish { limits, keep_written: matches!(self.cache_mode, CacheMode::Writes | CacheMode::Full) }
+    }
+
+    fn close_uploads(&self) -> bool {
+        self.close == Close::Uploaded || matches!(self.cache_mode, CacheMode::Off | CacheMode::Minimal)
+    }
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenMode {
+    /// To read.
+    pub read: bool,
+    /// To write.
+    pub write: bool,
+    /// Every write goes to the end.
+    pub append: bool,
+    /// Its content is cut to nothing.
+    pub truncate: bool,
+}
+
+/// What shall be set; absent stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetAttributes {
+    /// The size in bytes.
+    pub size: Option<u64>,
+    /// The modification time.
+    pub modified: Option<Timestamp>,
+}
+
+/// An entry of a directory that is being read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// Its name.
+    pub name: String,
+    /// What it shows.
+    pub attributes: Attributes,
+    /// Where reading goes on after it.
+    pub offset: u64,
+}
+
+/// One mount of a volume.
+#[derive(Debug)]
+pub struct Vfs {
+    volume: Arc<Volume>,
+    id: u64,
+    config: Mutex<VfsConfig>,
+    inodes: Mutex<Inodes>,
+    handles: Mutex<HashMap<u64, Arc<Handle>>>,
+    directories: Mutex<HashMap<u64, Arc<tokio::sync::Mutex<OpenDirectory>>>>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    file: Arc<OpenFile>,
+    mode: OpenMode,
+    /// Where the last read ended: one that begins there is sequential.
+    read_end: AtomicU64,
+    /// Chunks asked for at once; grows while reads are sequential.
+    run: AtomicU64,
+}
+
+#[derive(Debug)]
+struct OpenDirectory {
+    path: Path,
+    listing: Option<Listing>,
+    /// Entries not yet taken, in order.
+    ready: VecDeque<DirectoryEntry>,
+    /// Entries listed so far.
+    listed: u64,
+}
+
+impl Vfs {
+    /// A mount of a volume.
+    pub fn new(volume: Arc<Volume>, config: VfsConfig) -> Arc<Vfs> {
+        let id = volume.next_handle();
+        volume.wish(id, Some(config.wish()));
+        Arc::new(Vfs {
+            volume,
+            id,
+            config: Mutex::new(config),
+            inodes: Mutex::new(Inodes::new()),
+            handles: Mutex::default(),
+            directories: Mutex::default(),
+        })
+    }
+
+    /// The volume that it shows.
+    pub fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// How it behaves.
+    pub fn config(&self) -> VfsConfig {
+        *lock(&self.config)
+    }
+
+    /// Behaves otherwise from now on.
+    pub fn reconfigure(&self, config: VfsConfig) {
+        *lock(&self.config) = config;
+        self.volume.wish(self.id, Some(config.wish()));
+    }
+
+    /// The entry of this name in a directory: its number, counted, and what it shows.
+    pub async fn lookup(&self, parent: u64, name: &str) -> Result<(u64, Attributes), VfsError> {
+        let path = self.child(parent, name)?;
+        let attributes = self.volume.stat(&path, self.max_age()).await?.ok_or_else(VfsError::not_found)?;
+        Ok((self.number(&path, &attributes), attributes))
+    }
+
+    /// The number of an entry that [`Vfs::read_directory`] showed, counted.
+    pub fn adopt(&self, parent: u64, entry: &DirectoryEntry) -> Result<u64, VfsError> {
+        let path = self.child(parent, &entry.name)?;
+        Ok(self.number(&path, &entry.attributes))
+    }
+
+    /// A number to show for an entry that nobody looked up: its own, if it has one, else one made of its path.
+    pub fn show_number(&self, parent: u64, name: &str) -> u64 {
+        let Ok(path) = self.child(parent, name) else { return u64::MAX };
+        lock(&self.inodes).number(&path).unwrap_or_else(|| {
+            let mut hasher = DefaultHasher::new();
+            path.hash(&mut hasher);
+            // Apart from the counted ones.
+            hasher.finish() | 1 << 63
+        })
+    }
+
+    /// So many look-ups of a number are forgotten.
+    pub fn forget(&self, number: u64, lookups: u64) {
+        lock(&self.inodes).forget(number, lookups);
+    }
+
+    /// What a number shows.
+    pub async fn attributes(&self, number: u64) -> Result<Attributes, VfsError> {
+        let (path, file) = {
+            let inodes = lock(&self.inodes);
+            (inodes.path(number), inodes.file(number))
+        };
+        let Some(path) = path else {
+            return file.map(|file| file.attributes()).ok_or(VfsError::Stale);
+        };
+        match self.volume.stat(&path, self.max_age()).await {
+            Ok(Some(attributes)) => Ok(attributes),
+            Ok(None) => file.map(|file| file.attributes()).ok_or_else(VfsError::not_found),
+            Err(error) => file.map(|file| file.attributes()).ok_or(error),
+        }
+    }
+
+    /// Sets a size or a time. `handle` is one of the file that may write, if the caller has one.
+    pub async fn set_attributes(
+        &self,
+        number: u64,
+        handle: Option<u64>,
+        set: SetAttributes,
+    ) -> Result<Attributes, VfsError> {
+        self.may_change()?;
+        if let Some(size) = set.size {
+            match handle {
+                Some(id) => self.volume.resize(&self.handle(id)?.file, id, size).await?,
+                None => self.resize_unopened(number, size).await?,
+            }
+        }
+        if let Some(modified) = set.modified {
+            let path = lock(&self.inodes).path(number);
+            // Nobody will see the time of what has no name.
+            if let Some(path) = path {
+                self.volume.set_modified(&path, modified, self.max_age()).await?;
+            }
+        }
+        self.attributes(number).await
+    }
+
+    async fn resize_unopened(&self, number: u64, size: u64) -> Result<(), VfsError> {
+        let handle = self.open(number, OpenMode { write: true, ..OpenMode::default() }).await?;
+        let file = self.handle(handle)?.file.clone();
+        let resized = self.volume.resize(&file, handle, size).await;
+        let flushed = self.flush(handle).await;
+        self.release(handle).await;
+        resized.and(flushed)
+    }
+
+    /// Opens a file.
+    pub async fn open(&self, number: u64, mode: OpenMode) -> Result<u64, VfsError> {
+        if mode.write || mode.truncate {
+            self.may_change()?;
+        }
+        let path = lock(&self.inodes).path(number).ok_or(VfsError::Stale)?;
+        let file = self.volume.open_file(&path, self.max_age()).await?;
+        let id = self.volume.next_handle();
+        let another = {
+            let mut inodes = lock(&self.inodes);
+            let another = inodes.file(number).is_some_and(|open| !Arc::ptr_eq(&open, &file));
+            if another {
+                inodes.detach(&path);
+            } else {
+                inodes.set_file(number, &file);
+            }
+            another
+        };
+        if another {
+            // The kernel looks the name up again and finds the new number.
+            self.volume.release(file, id, self.keeps_read()).await;
+            return Err(VfsError::Stale);
+        }
+        self.add_handle(id, file.clone(), mode);
+        if mode.truncate
+            && let Err(error) = self.volume.resize(&file, id, 0).await
+        {
+            self.release(id).await;
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Makes a file, or opens the one that is there unless it must be new: its number, counted, and a handle.
+    pub async fn create(
+        &self,
+        parent: u64,
+        name: &str,
+        mode: OpenMode,
+        exclusive: bool,
+    ) -> Result<(u64, Attributes, u64), VfsError> {
+        self.may_change()?;
+        let path = self.child(parent, name)?;
+        let id = self.volume.next_handle();
+        let file = self.volume.create(&path, exclusive, id, self.max_age()).await?;
+        self.add_handle(id, file.clone(), mode);
+        if mode.truncate
+            && let Err(error) = self.volume.resize(&file, id, 0).await
+        {
+            self.release(id).await;
+            return Err(error);
+        }
+        let attributes = file.attributes();
+        let number = self.number(&path, &attributes);
+        lock(&self.inodes).set_file(number, &file);
+        Ok((number, attributes, id))
+    }
+
+    /// Up to `size` bytes at `offset`: fewer only at the end of the file.
+    pub async fn read(&self, handle: u64, offset: u64, size: u32) -> Result<Vec<u8>, VfsError> {
+        let handle = self.handle(handle)?;
+        if !handle.mode.read {
+            return Err(VfsError::BadHandle);
+        }
+        let sequential = handle.read_end.swap(offset + u64::from(size), Ordering::Relaxed) == offset;
+        let run = match handle.run.load(Ordering::Relaxed) {
+            _ if !sequential => 1,
+            run => (run * 2).min(LONGEST_RUN),
+        };
+        handle.run.store(run, Ordering::Relaxed);
+        let bytes = self.volume.read(&handle.file, Span::new(offset, u64::from(size)), run).await?;
+        if sequential && run > 1 {
+            self.volume.read_ahead(&handle.file, offset + u64::from(size), run);
+        }
+        Ok(bytes)
+    }
+
+    /// Writes all of `bytes`.
+    pub async fn write(&self, handle: u64, offset: u64, bytes: Vec<u8>) -> Result<(), VfsError> {
+        self.may_change()?;
+        let open = self.handle(handle)?;
+        if !open.mode.write {
+            return Err(VfsError::BadHandle);
+        }
+        let offset = (!open.mode.append).then_some(offset);
+        self.volume.write(&open.file, handle, offset, bytes).await
+    }
+
+    /// What a close promises, and where its error comes from.
+    pub async fn flush(&self, handle: u64) -> Result<(), VfsError> {
+        let uploads = self.config().close_uploads();
+        self.volume.flush(&self.handle(handle)?.file, handle, uploads).await
+    }
+
+    /// Makes what was written survive a power loss.
+    pub async fn fsync(&self, handle: u64) -> Result<(), VfsError> {
+        self.volume.sync(&self.handle(handle)?.file).await
+    }
+
+    /// Takes a handle away.
+    pub async fn release(&self, handle: u64) {
+        let open = lock(&self.handles).remove(&handle);
+        if let Some(open) = open {
+            self.volume.release(open.file.clone(), handle, self.keeps_read()).await;
+        }
+    }
+
+    /// Makes a directory.
+    pub async fn make_directory(&self, parent: u64, name: &str) -> Result<(u64, Attributes), VfsError> {
+        self.may_change()?;
+        let path = self.child(parent, name)?;
+        self.volume.make_directory(&path, self.max_age()).await?;
+        self.lookup(parent, name).await
+    }
+
+    /// Removes a file.
+    pub async fn unlink(&self, parent: u64, name: &str) -> Result<(), VfsError> {
+        self.may_change()?;
+        let path = self.child(parent, name)?;
+        self.volume.unlink(&path, self.max_age()).await?;
+        lock(&self.inodes).detach(&path);
+        Ok(())
+    }
+
+    /// Removes an empty directory.
+    pub async fn remove_directory(&self, parent: u64, name: &str) -> Result<(), VfsError> {
+        self.may_change()?;
+        let path = self.child(parent, name)?;
+        self.volume.remove_directory(&path, self.max_age()).await?;
+        lock(&self.inodes).detach(&path);
+        Ok(())
+    }
+
+    /// Renames, over what stands there unless `no_replace`.
+    pub async fn rename(&self, from: (u64, &str), to: (u64, &str), no_replace: bool) -> Result<(), VfsError> {
+        self.may_change()?;
+        let (from, to) = (self.child(from.0, from.1)?, self.child(to.0, to.1)?);
+        self.volume.rename(&from, &to, no_replace, self.max_age()).await?;
+        if from != to {
+            lock(&self.inodes).rename(&from, &to);
+        }
+        Ok(())
+    }
+
+    /// Opens a directory.
+    pub async fn open_directory(&self, number: u64) -> Result<u64, VfsError> {
+        let path = lock(&self.inodes).path(number).ok_or_else(VfsError::not_found)?;
+        let listing = Some(self.volume.list(&path, self.max_age()).await?);
+        let id = self.volume.next_handle();
+        let open = OpenDirectory { path, listing, ready: VecDeque::new(), listed: 0 };
+        lock(&self.directories).insert(id, Arc::new(tokio::sync::Mutex::new(open)));
+        Ok(id)
+    }
+
+    /// Entries that come after `offset` (0 is the beginning); none at the end. What is not taken is shown again.
+    pub async fn read_directory(&self, handle: u64, offset: u64) -> Result<Vec<DirectoryEntry>, VfsError> {
+        let open = lock(&self.directories).get(&handle).cloned().ok_or(VfsError::BadHandle)?;
+        let mut open = open.lock().await;
+        let first = open.ready.front().map_or(open.listed + 1, |entry| entry.offset);
+        if offset + 1 < first {
+            open.listing = Some(self.volume.list(&open.path, self.max_age()).await?);
+            open.ready.clear();
+            open.listed = 0;
+        }
+        loop {
+            while open.ready.front().is_some_and(|entry| entry.offset <= offset) {
+                open.ready.pop_front();
+            }
+            if !open.ready.is_empty() {
+                return Ok(open.ready.iter().take(ENTRIES_AT_ONCE).cloned().collect());
+            }
+            let Some(mut listing) = open.listing.take() else { return Ok(Vec::new()) };
+            let batch = self.volume.next(&mut listing).await;
+            // Put back first: after an error the same page is asked for again, and never taken for the end.
+            open.listing = Some(listing);
+            let Some(batch) = batch? else { return Ok(Vec::new()) };
+            for (name, attributes) in batch {
+                open.listed += 1;
+                let offset = open.listed;
+                open.ready.push_back(DirectoryEntry { name, attributes, offset });
+            }
+        }
+    }
+
+    /// Closes a directory.
+    pub fn release_directory(&self, handle: u64) {
+        lock(&self.directories).remove(&handle);
+    }
+
+    /// How much room there is, if anybody knows; within a second.
+    pub async fn room(&self) -> Option<Room> {
+        self.volume.room().await
+    }
+
+    /// The number of the root directory.
+    pub fn root(&self) -> u64 {
+        ROOT
+    }
+
+    fn number(&self, path: &Path, attributes: &Attributes) -> u64 {
+        let mut inodes = lock(&self.inodes);
+        let open = inodes.number(path).and_then(|number| inodes.file(number));
+        let shown = open.and_then(|file| file.attributes().version);
+        if shown.is_some() && attributes.version.is_some() && shown != attributes.version {
+            inodes.detach(path);
+        }
+        inodes.look_up(path)
+    }
+
+    fn child(&self, parent: u64, name: &str) -> Result<Path, VfsError> {
+        let parent = lock(&self.inodes).path(parent).ok_or_else(VfsError::not_found)?;
+        Ok(parent.child(name)?)
+    }
+
+    fn handle(&self, handle: u64) -> Result<Arc<Handle>, VfsError> {
+        lock(&self.handles).get(&handle).cloned().ok_or(VfsError::BadHandle)
+    }
+
+    fn add_handle(&self, id: u64, file: Arc<OpenFile>, mode: OpenMode) {
+        let handle = Handle { file, mode, read_end: AtomicU64::new(0), run: AtomicU64::new(1) };
+        lock(&self.handles).insert(id, Arc::new(handle));
+    }
+
+    fn max_age(&self) -> Duration {
+        Duration::from_millis(self.config().dir_cache_time_ms)
+    }
+
+    fn keeps_read(&self) -> bool {
+        self.config().cache_mode == CacheMode::Full
+    }
+
+    fn may_change(&self) -> Result<(), VfsError> {
+        if self.config().read_only { Err(VfsError::ReadOnly) } else { Ok(()) }
+    }
+}
+
+impl Drop for Vfs {
+    fn drop(&mut self) {
+        self.volume.wish(self.id, None);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is under these locks is changed in single steps.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

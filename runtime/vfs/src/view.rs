@@ -1,0 +1,201 @@
+//! What a path shows: the journal laid over the provider.
+//!
+//! Nothing is asked here; the log of intents is walked backwards. A path that an intent made, removed or moved is
+//! answered by that intent; a moved path is followed to where it came from, and what is left when the log ends is a path
+//! at the provider. So the view needs no state of its own and is right after a restart by construction. A look-up costs
+//! one pass over the log, which is as long as the queue of uploads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use causeway_cache::{Action, Intent, Seen};
+use causeway_storage::{Kind, Path, Timestamp};
+
+/// What answers for a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It was removed, or moved away, or cannot be there.
+    Absent,
+    /// The working copy of this intent.
+    Staged { intent: u64, staged: u64 },
+    /// A file of the provider that a rename will move here.
+    Moved(Seen),
+    /// A directory made here: nothing of the provider is in it.
+    Fresh,
+    /// Whatever the provider has at this path; renames of directories led there.
+    Remote { path: Path, through: Vec<u64> },
+}
+
+/// What a path shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    pub(crate) place: Place,
+    /// A modification time that will be set.
+    pub(crate) modified: Option<Timestamp>,
+}
+
+/// What answers for `path`.
+pub(crate) fn resolve(intents: &BTreeMap<u64, Intent>, path: &Path) -> Resolved {
+    let mut at = path.clone();
+    let mut modified = None;
+    let mut moved = None;
+    let mut through = Vec::new();
+    for intent in intents.values().rev() {
+        let absent = match &intent.action {
+            Action::Write { path, staged, .. } if *path == at => {
+                let place = Place::Staged { intent: intent.id, staged: *staged };
+                return Resolved { place, modified };
+            }
+            Action::MakeDirectory { path } if *path == at => return Resolved { place: Place::Fresh, modified },
+            Action::Write { path, .. } | Action::MakeDirectory { path } => at.is_within(path),
+            Action::Remove { file: seen } | Action::RemoveDirectory { directory: seen } => at.is_within(&seen.path),
+            Action::Rename { from, to, .. } => match at.below(to) {
+                Some(rest) if from.kind == Kind::Directory => {
+                    through.push(intent.id);
+                    at = from.path.join(&rest).unwrap_or_default();
+                    false
+                }
+                Some(rest) if rest.is_root() => {
+                    moved = Some(from.clone());
+                    at = from.path.clone();
+                    false
+                }
+                Some(_) => true,
+                None => at.is_within(&from.path),
+            },
+            Action::SetModified { node, modified: time } => {
+                if node.path == at && modified.is_none() {
+                    modified = Some(*time);
+                }
+                false
+            }
+        };
+        if absent {
+            return Resolved { place: Place::Absent, modified: None };
+        }
+    }
+    let place = match moved {
+        Some(seen) => Place::Moved(seen),
+        None => Place::Remote { path: at, through },
+    };
+    Resolved { place, modified }
+}
+
+/// What a directory shows: the provider's names but for the touched ones, and the touched ones as they resolve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// Where the provider's names come from; none if nothing of the provider shows.
+    pub(crate) remote: Option<Path>,
+    /// Names that the journal has something to say about.
+    pub(crate) touched: BTreeSet<String>,
+}
+
+/// What `directory`, which exists, shows.
+pub(crate) fn contents(intents: &BTreeMap<u64, Intent>, directories: &BTreeSet<Path>, directory: &Path) -> Contents {
+    let mut at = directory.clone();
+    let mut touched = BTreeSet::new();
+    for intent in intents.values().rev() {
+        for path in intent.action.paths() {
+            if path.parent().as_ref() == Some(&at) {
+                touched.extend(path.name().map(str::to_owned));
+            }
+        }
+        match &intent.action {
+            Action::MakeDirectory { path } if *path == at => return Contents { remote: None, touched },
+            Action::Rename { from, to, .. } => {
+                if let Some(rest) = at.below(to) {
+                    at = from.path.join(&rest).unwrap_or_default();
+                }
+            }
+            _ => {}
+        }
+    }
+    let here = directories.iter().filter(|path| path.parent().as_ref() == Some(&at));
+    touched.extend(here.filter_map(|path| path.name().map(str::to_owned)));
+    Contents { remote: Some(at), touched }
+}
+
+/// Whether two paths cannot be changed independently: one is, or lies in, the other.
+pub(crate) fn overlap(one: &Path, other: &Path) -> bool {
+    one.is_within(other) || other.is_within(one)
+}
+
+/// The last intent that a change of `path` depends on.
+pub(crate) fn last_touching<'a>(intents: &'a BTreeMap<u64, Intent>, path: &Path) -> Option<&'a Intent> {
+    intents.values().rev().find(|intent| intent.action.paths().any(|touched| overlap(touched, path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    fn seen(text: &str, kind: Kind) -> Seen {
+        Seen { path: path(text), kind, cookie: None, version: None, size: None, modified: None, weak: false }
+    }
+
+    fn log(actions: Vec<Action>) -> BTreeMap<u64, Intent> {
+        let intent =
+            |(id, action)| (id, Intent { id, action, since: Timestamp { seconds: 0, nanoseconds: 0 }, failure: None });
+        (0..).zip(actions).map(intent).collect()
+    }
+
+    fn rename(from: &str, kind: Kind, to: &str) -> Action {
+        Action::Rename { from: seen(from, kind), to: path(to), replaces: None }
+    }
+
+    fn write(at: &str, staged: u64) -> Action {
+        Action::Write { path: path(at), staged, existing: None, base: None }
+    }
+
+    fn place(intents: &BTreeMap<u64, Intent>, at: &str) -> Place {
+        resolve(intents, &path(at)).place
+    }
+
+    #[test]
+    fn a_renamed_directory_shows_what_the_provider_has_at_its_old_path() {
+        let intents = log(vec![rename("a", Kind::Directory, "b"), rename("b/c", Kind::Directory, "d")]);
+        assert_eq!(place(&intents, "d/x"), Place::Remote { path: path("a/c/x"), through: vec![1, 0] });
+        assert_eq!(place(&intents, "b/c/x"), Place::Absent);
+        assert_eq!(place(&intents, "a"), Place::Absent);
+    }
+
+    #[test]
+    fn a_file_written_and_renamed_is_still_the_working_copy() {
+        let intents = log(vec![write("tmp", 7), rename("tmp", Kind::File, "doc")]);
+        assert_eq!(place(&intents, "doc"), Place::Staged { intent: 0, staged: 7 });
+        assert_eq!(place(&intents, "tmp"), Place::Absent);
+    }
+
+    #[test]
+    fn a_directory_made_anew_shows_nothing_of_the_one_before() {
+        let intents = log(vec![
+            Action::RemoveDirectory { directory: seen("d", Kind::Directory) },
+            Action::MakeDirectory { path: path("d") },
+            write("d/new", 1),
+        ]);
+        assert_eq!(place(&intents, "d"), Place::Fresh);
+        assert_eq!(place(&intents, "d/old"), Place::Absent);
+        let shown = contents(&intents, &BTreeSet::new(), &path("d"));
+        assert_eq!(shown, Contents { remote: None, touched: ["new".to_owned()].into() });
+    }
+
+    #[test]
+    fn a_directory_shows_names_touched_before_it_was_renamed() {
+        let intents = log(vec![write("a/x", 1), rename("a", Kind::Directory, "b"), write("b/y", 2)]);
+        let shown = contents(&intents, &BTreeSet::new(), &path("b"));
+        assert_eq!(shown.remote, Some(path("a")));
+        assert_eq!(shown.touched, ["x".to_owned(), "y".to_owned()].into());
+    }
+
+    #[test]
+    fn directories_that_only_exist_here_are_names_of_their_parent() {
+        let directories = [path("a"), path("a b"), path("a/b"), path("a/b/c"), path("b")].into();
+        let shown = contents(&BTreeMap::new(), &directories, &path("a"));
+        assert_eq!(shown.touched, ["b".to_owned()].into());
+        let root = contents(&BTreeMap::new(), &directories, &Path::ROOT);
+        assert_eq!(root.touched, ["a".to_owned(), "a b".to_owned(), "b".to_owned()].into());
+    }
+}

@@ -1,0 +1,453 @@
+//! One backend in use: what all its mounts share, and what lives on without any.
+//!
+//! This file holds the volume itself, its look-ups and what it says of its queue; changes of the name space, open files
+//! and uploads are next door. Locks: `state` is held for moments and never while waiting; the journal's own lock is taken
+//! inside it, never the other way round. `namespace` orders changes of names and is held over look-ups that are answered
+//! from what is known.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use causeway_cache::{Action, Base, Journal, Limits, ObjectKey, Scope, Seen, Staged};
+use causeway_storage::{
+    Can, Entry, Error, ErrorKind, Features, Kind, Node, Path, Result, Room, Storage, Timestamp, Version,
+};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::VfsError;
+use crate::content::{Content, Way};
+use crate::file::OpenFile;
+use crate::known::{Known, Settled};
+use crate::upload::Wait;
+use crate::view::{Place, Resolved, resolve};
+
+/// A question about names that is not answered by then has failed.
+pub(crate) const METADATA: Duration = Duration::from_secs(10);
+
+/// `statfs` answers by then, with what it knew before if need be.
+const ROOM: Duration = Duration::from_secs(1);
+
+/// Answers that changed under our feet are asked for again so often; each time needs a change in just that moment.
+pub(crate) const ATTEMPTS: usize = 16;
+
+/// Things that happened which someone should know, kept for so many.
+const EVENTS: usize = 256;
+
+/// One backend in use.
+#[derive(Debug)]
+pub struct Volume {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) features: Arc<Features>,
+    pub(crate) scope: Arc<Scope>,
+    state: Mutex<State>,
+    pub(crate) namespace: tokio::sync::Mutex<()>,
+    /// Rings when the uploader may find something to do.
+    pub(crate) wake: Notify,
+    uploader: Mutex<Option<JoinHandle<()>>>,
+    /// What each mount asks of the cache.
+    wishes: Mutex<HashMap<u64, Wish>>,
+}
+
+/// What one mount asks of the cache. The largest of all mounts' wishes counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) limits: Limits,
+    pub(crate) keep_written: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) known: Known,
+    /// The working copies that intents name.
+    pub(crate) working: HashMap<u64, Arc<Working>>,
+    pub(crate) files: HashMap<Path, Weak<OpenFile>>,
+    pub(crate) contents: HashMap<ObjectKey, Weak<Content>>,
+    /// Intents that are being carried out.
+    pub(crate) executing: HashSet<u64>,
+    /// Handles that wrote to a working copy since they were last flushed.
+    pub(crate) writing: HashMap<u64, HashSet<u64>>,
+    /// Intents that failed and are tried again later.
+    pub(crate) waits: HashMap<u64, Wait>,
+    events: VecDeque<Event>,
+    room: Option<Room>,
+    pub(crate) next_handle: u64,
+}
+
+/// A working copy and what its holes stand for.
+#[derive(Debug)]
+pub(crate) struct Working {
+    pub(crate) staged: Arc<Staged>,
+    /// The intent that names it.
+    intent: AtomicU64,
+    base: Mutex<Option<Base>>,
+}
+
+impl Working {
+    pub(crate) fn new(staged: Arc<Staged>, intent: u64, base: Option<Base>) -> Working {
+        Working { staged, intent: AtomicU64::new(intent), base: Mutex::new(base) }
+    }
+
+    pub(crate) fn intent(&self) -> u64 {
+        self.intent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_intent(&self, intent: u64) {
+        self.intent.store(intent, Ordering::Relaxed);
+    }
+
+    pub(crate) fn base(&self) -> Option<Base> {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_base(&self, base: Base) {
+        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = Some(base);
+    }
+}
+
+/// What a path shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// File or directory.
+    pub kind: Kind,
+    /// Bytes of content.
+    pub size: u64,
+    /// When the content was last changed, if known.
+    pub modified: Option<Timestamp>,
+    /// The version at the provider; absent for directories and for what is not uploaded yet.
+    pub version: Option<Version>,
+}
+
+/// What answers for a path, with what is needed to open or change it.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    Directory(Option<Timestamp>, Option<Seen>),
+    Staged { working: Arc<Working>, modified: Option<Timestamp> },
+    File(Seen),
+}
+
+impl Found {
+    pub(crate) fn kind(&self) -> Kind {
+        if let Found::Directory(..) = self { Kind::Directory } else { Kind::File }
+    }
+
+    pub(crate) fn attributes(&self) -> Attributes {
+        match self {
+            Found::Directory(modified, _) => {
+                Attributes { kind: Kind::Directory, size: 0, modified: *modified, version: None }
+            }
+            Found::Staged { working, modified, .. } => Attributes {
+                kind: Kind::File,
+                size: working.staged.size(),
+                modified: Some(modified.unwrap_or_else(|| working.staged.modified())),
+                version: None,
+            },
+            Found::File(seen) => Attributes {
+                kind: Kind::File,
+                size: seen.size.unwrap_or(0),
+                modified: seen.modified,
+                version: seen.version.clone(),
+            },
+        }
+    }
+}
+
+/// What waits to be made at the provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Changes of every kind.
+    pub changes: u64,
+    /// Files to be written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Changes that failed for good and wait for someone.
+    pub blocked: u64,
+    /// When the oldest was made.
+    pub oldest: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// Something that someone should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub path: Path,
+    /// What, in a sentence.
+    pub message: String,
+}
+
+impl Volume {
+    /// Takes a backend into use: recovers what an earlier process left and goes on uploading it. Call [`Volume::stop`] in
+    /// the end.
+    pub async fn open(storage: Arc<dyn Storage>, scope: Arc<Scope>) -> Result<Arc<Volume>> {
+        let features = storage.features();
+        let recovering = scope.clone();
+        let working = tokio::task::spawn_blocking(move || recover(&recovering)).await.map_err(Error::internal)??;
+        let state = State {
+            known: Known::new(Duration::from_millis(u64::from(features.lag_ms))),
+            working,
+            files: HashMap::new(),
+            contents: HashMap::new(),
+            executing: HashSet::new(),
+            writing: HashMap::new(),
+            waits: HashMap::new(),
+            events: VecDeque::new(),
+            room: None,
+            next_handle: 1,
+        };
+        let volume = Arc::new(Volume {
+            storage,
+            features,
+            scope,
+            state: Mutex::new(state),
+            namespace: tokio::sync::Mutex::new(()),
+            wake: Notify::new(),
+            uploader: Mutex::default(),
+            wishes: Mutex::default(),
+        });
+        let uploader = tokio::spawn(crate::upload::run(volume.clone()));
+        *volume.uploader.lock().unwrap_or_else(PoisonError::into_inner) = Some(uploader);
+        Ok(volume)
+    }
+
+    /// Stops uploading, wherever it is. What was not uploaded stays in the journal for the next [`Volume::open`].
+    pub async fn stop(&self) {
+        let uploader = self.uploader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(uploader) = uploader {
+            uploader.abort();
+            // An aborted task ends with an error by design.
+            let _ = uploader.await;
+        }
+    }
+
+    /// What waits to be made at the provider.
+    pub fn pending(&self) -> Pending {
+        let state = self.state();
+        let last_error = state.waits.values().max_by_key(|wait| wait.failed).map(|wait| wait.error.to_string());
+        self.journal().read(|intents, _| {
+            let mut pending = Pending { last_error, ..Pending::default() };
+            for intent in intents.values() {
+                pending.changes += 1;
+                pending.oldest = pending.oldest.min(Some(intent.since)).or(Some(intent.since));
+                if let Some(failure) = &intent.failure {
+                    pending.blocked += 1;
+                    pending.last_error = Some(failure.message.clone());
+                }
+                if let Action::Write { staged, .. } = &intent.action {
+                    pending.files += 1;
+                    pending.bytes += state.working.get(staged).map_or(0, |working| working.staged.size());
+                }
+            }
+            pending
+        })
+    }
+
+    /// Waits until nothing is pending, at most for so long; says what still is.
+    pub async fn drain(&self, most: Duration) -> Pending {
+        let mut changes = self.journal().watch();
+        let drained = async {
+            while self.pending().changes > 0 {
+                if changes.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        // Whether it ended in time is what the answer says.
+        let _ = tokio::time::timeout(most, drained).await;
+        self.pending()
+    }
+
+    /// What happened lately, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.state().events.iter().cloned().collect()
+    }
+
+    /// What `path` shows, if anything; what is known of the provider may be `max_age` old.
+    pub async fn stat(&self, path: &Path, max_age: Duration) -> Result<Option<Attributes>, VfsError> {
+        Ok(self.find(path, max_age).await?.map(|found| found.attributes()))
+    }
+
+    /// How much room there is, within a second: the last answer if there is no new one, none if there never was one.
+    pub async fn room(&self) -> Option<Room> {
+        if self.features.can.contains(Can::ROOM)
+            && let Ok(Ok(room)) = tokio::time::timeout(ROOM, self.storage.room()).await
+        {
+            self.state().room = Some(room);
+        }
+        self.state().room
+    }
+
+    /// Notes, or with none forgets, what a mount asks of the cache.
+    pub(crate) fn wish(&self, mount: u64, wish: Option<Wish>) {
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        match wish {
+            Some(wish) => drop(wishes.insert(mount, wish)),
+            None => drop(wishes.remove(&mount)),
+        }
+        let all = wishes.values().map(|wish| wish.limits);
+        let largest = all.reduce(|one, other| Limits {
+            max_bytes: one.max_bytes.max(other.max_bytes),
+            max_age_s: one.max_age_s.max(other.max_age_s),
+        });
+        // Without a mount the last wishes go on to hold.
+        if let Some(limits) = largest {
+            self.scope.set_limits(limits);
+        }
+    }
+
+    /// Whether what was written here stays in the cache.
+    pub(crate) fn keeps_written(&self) -> bool {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner).values().any(|wish| wish.keep_written)
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        self.scope.journal()
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // What is under this lock is changed in single steps; a panic between two leaves nothing half changed that
+        // matters more than going on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn way(&self) -> Way {
+        Way { storage: self.storage.clone(), scope: self.scope.clone() }
+    }
+
+    pub(crate) fn tell(&self, path: &Path, message: impl Into<String>) {
+        let message = message.into();
+        tracing::warn!(%path, %message, "a change went otherwise than asked for");
+        let mut state = self.state();
+        state.events.push_back(Event { at: Timestamp::now(), path: path.clone(), message });
+        if state.events.len() > EVENTS {
+            state.events.pop_front();
+        }
+    }
+
+    pub(crate) fn resolve(&self, path: &Path) -> Resolved {
+        self.journal().read(|intents, _| resolve(intents, path))
+    }
+
+    /// What answers for `path`: the journal, else the provider.
+    pub(crate) async fn find(&self, path: &Path, max_age: Duration) -> Result<Option<Found>, VfsError> {
+        if path.is_root() {
+            return Ok(Some(Found::Directory(None, None)));
+        }
+        let mut changes = self.journal().watch();
+        for _ in 0..ATTEMPTS {
+            changes.mark_unchanged();
+            let resolved = self.resolve(path);
+            let (remote, through) = match resolved.place {
+                Place::Absent => return Ok(None),
+                Place::Fresh => return Ok(Some(Found::Directory(resolved.modified, None))),
+                Place::Moved(seen) => {
+                    let modified = resolved.modified.or(seen.modified);
+                    return Ok(Some(Found::File(Seen { modified, ..seen })));
+                }
+                Place::Staged { staged, .. } => {
+                    // If it is gone it was uploaded just now, and the journal says something else.
+                    let Some(working) = self.state().working.get(&staged).cloned() else { continue };
+                    return Ok(Some(Found::Staged { working, modified: resolved.modified }));
+                }
+                Place::Remote { path, through } => (path, through),
+            };
+            let answer = self.ask(&remote, max_age).await?;
+            if self.resolve(path).place != (Place::Remote { path: remote.clone(), through: through.clone() }) {
+                continue;
+            }
+            if let Some(entry) = answer {
+                let mut seen = Seen::of(remote, &entry);
+                seen.modified = resolved.modified.or(seen.modified);
+                return Ok(Some(match entry.kind {
+                    Kind::Directory => Found::Directory(seen.modified, Some(seen)),
+                    Kind::File => Found::File(seen),
+                }));
+            }
+            if self.journal().read(|_, directories| directories.contains(&remote)) {
+                return Ok(Some(Found::Directory(None, None)));
+            }
+            if self.state().executing.iter().any(|id| through.contains(id)) {
+                // The directory above is on its way: where it is at this moment only the end of the move can tell.
+                let moved = tokio::time::timeout(METADATA, changes.changed()).await;
+                moved.map_err(|_| late("a rename under way"))?.map_err(Error::internal)?;
+                continue;
+            }
+            return Ok(None);
+        }
+        Err(VfsError::of(ErrorKind::Unavailable(None), "the name changed while it was looked up"))
+    }
+
+    /// What the provider has at `path`.
+    async fn ask(&self, path: &Path, max_age: Duration) -> Result<Option<Entry>, VfsError> {
+        for _ in 0..ATTEMPTS {
+            let asked = {
+                let mut state = self.state();
+                if let Some(entry) = state.known.get(path, max_age) {
+                    return Ok(entry);
+                }
+                state.known.asking()
+            };
+            let answer = tokio::time::timeout(METADATA, self.storage.stat(path)).await;
+            let answer = answer.unwrap_or_else(|_| Err(late("the storage")));
+            let mut state = self.state();
+            match answer {
+                Ok(entry) => match state.known.settle(path, asked, entry) {
+                    Settled::Known(entry) => return Ok(entry),
+                    Settled::Again => {}
+                },
+                // Something that was known is better than nothing; that nothing was there is no reason to say so again.
+                Err(error) => {
+                    return match state.known.get(path, Duration::MAX) {
+                        Some(Some(entry)) if error.is_passing() => Ok(Some(entry)),
+                        _ => Err(error.into()),
+                    };
+                }
+            }
+        }
+        Err(VfsError::of(ErrorKind::Unavailable(None), "the directory changed while it was looked up"))
+    }
+
+    /// The content of a version, shared by all who read it. Blocking.
+    pub(crate) fn content(&self, seen: &Seen) -> Result<Arc<Content>, VfsError> {
+        let key = ObjectKey::of(seen).ok_or_else(|| Error::unsupported("tell which version of a file it shows"))?;
+        let size = seen.size.ok_or_else(|| Error::unsupported("tell the size of this file"))?;
+        if let Some(content) = self.state().contents.get(&key).and_then(Weak::upgrade) {
+            return Ok(content);
+        }
+        let object = self.scope.object(&key, size)?;
+        let mut state = self.state();
+        if let Some(content) = state.contents.get(&key).and_then(Weak::upgrade) {
+            return Ok(content);
+        }
+        let content = Arc::new(Content::new(object, seen.clone()));
+        state.contents.retain(|_, content| content.strong_count() > 0);
+        state.contents.insert(key, Arc::downgrade(&content));
+        Ok(content)
+    }
+}
+
+pub(crate) fn late(what: &str) -> Error {
+    Error::new(ErrorKind::Unavailable(None), format!("{what} did not answer in time"))
+}
+
+/// As a storage wants to see what is expected to stand somewhere.
+pub(crate) fn node_of(seen: Option<&Seen>) -> Option<Node> {
+    seen.map(Seen::node)
+}
+
+fn recover(scope: &Scope) -> Result<HashMap<u64, Arc<Working>>> {
+    let found = scope.journal().read(|intents, _| intents.values().cloned().collect::<Vec<_>>());
+    let mut working = HashMap::new();
+    for intent in found {
+        let Action::Write { staged, base, .. } = intent.action else { continue };
+        let recovered = scope.recover(staged, base.as_ref().map(Base::size))?;
+        working.insert(staged, Arc::new(Working::new(recovered, intent.id, base)));
+    }
+    Ok(working)
+}
