@@ -16,7 +16,7 @@ use crate::answers::{Done, Made};
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult, ErrorAnswer};
 use crate::request::{Segment, Wish, object};
-use crate::vfs_config::merge;
+use crate::vfs_config::{Shown, merge};
 use crate::{Api, MountError, Pending, State as MountState, Status, VfsConfig, limits};
 
 /// A tenant's mounts.
@@ -49,8 +49,7 @@ pub(crate) struct MountAnswer {
 pub(crate) struct MountDetails {
     #[serde(flatten)]
     mount: MountAnswer,
-    #[schema(value_type = Object)]
-    vfs_config: Value,
+    vfs_config: Shown,
     /// Uploads of the backend that are pending; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<PendingHere>,

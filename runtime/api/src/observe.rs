@@ -84,10 +84,10 @@ pub(crate) async fn readyz(State(api): State<Api>) -> Response {
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let method = request.method().to_string();
+    let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
     let begun = Instant::now();
     let span = tracing::info_span!("request", id, method, tenant = tracing::field::Empty);
     let mut response = next.run(request).instrument(span.clone()).await;
-    let route = response.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
     let status = response.status();
     let elapsed = begun.elapsed();
     span.in_scope(|| tracing::info!(route, status = status.as_u16(), ms = elapsed.as_millis() as u64, "answered"));

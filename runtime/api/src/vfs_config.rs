@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use causeway_storage::{Problem, parse_bytes, parse_duration_ms};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 /// What is kept on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,24 +126,44 @@ impl VfsConfig {
         Ok(())
     }
 
-    /// How answers show it: the four fields of the page first, then ours.
-    pub fn show(&self) -> Value {
-        let name = |found: Option<&str>| found.unwrap_or_default().to_owned();
-        let mut shown = Map::new();
-        let mut put = |field: &str, value: Value| shown.insert(field.to_owned(), value);
-        put("cache_max_age", seconds(self.cache_max_age));
-        put("cache_max_size", self.cache_max_size.map_or(json!("off"), |bytes| json!(bytes)));
-        put("cache_mode", json!(name(MODES.iter().find(|(_, mode)| *mode == self.cache_mode).map(|(name, _)| *name))));
-        put("dir_cache_time", seconds(self.dir_cache_time));
-        put("read_only", json!(self.read_only));
-        put("close", json!(name(CLOSES.iter().find(|(_, close)| *close == self.close).map(|(name, _)| *name))));
-        put("uid", json!(self.uid));
-        put("gid", json!(self.gid));
-        let attributes = ATTRIBUTES.iter().find(|(_, attributes)| *attributes == self.attributes);
-        put("attributes", json!(name(attributes.map(|(name, _)| *name))));
-        put("read_ahead_max", json!(self.read_ahead_max));
-        Value::Object(shown)
+    /// How answers show it.
+    pub(crate) fn show(&self) -> Shown {
+        Shown {
+            cache_max_age: seconds(self.cache_max_age),
+            cache_max_size: self.cache_max_size.map_or(json!("off"), |bytes| json!(bytes)),
+            cache_mode: name(&MODES, self.cache_mode),
+            dir_cache_time: seconds(self.dir_cache_time),
+            read_only: self.read_only,
+            close: name(&CLOSES, self.close),
+            uid: self.uid,
+            gid: self.gid,
+            attributes: name(&ATTRIBUTES, self.attributes),
+            read_ahead_max: self.read_ahead_max,
+        }
     }
+}
+
+/// A configuration in answers: the four fields of the page first, then ours. What is off is shown as `"off"`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Shown {
+    /// Seconds.
+    cache_max_age: Value,
+    /// Bytes.
+    cache_max_size: Value,
+    cache_mode: &'static str,
+    /// Seconds.
+    dir_cache_time: Value,
+    read_only: bool,
+    close: &'static str,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    attributes: &'static str,
+    /// Bytes.
+    read_ahead_max: u64,
+}
+
+fn name<T: PartialEq>(choices: &[(&'static str, T)], chosen: T) -> &'static str {
+    choices.iter().find(|(_, choice)| *choice == chosen).map_or("", |(name, _)| name)
 }
 
 /// What was set, changed by what is set now: `null` takes a field back to its default.
@@ -220,7 +242,7 @@ mod tests {
     fn what_is_shown_can_be_set_again() {
         let config =
             parse(json!({"cache_mode": "full", "cache_max_age": "off", "uid": 1000, "read_only": true})).unwrap();
-        assert_eq!(VfsConfig::parse(config.show().as_object().unwrap()), Ok(config));
+        assert_eq!(VfsConfig::parse(serde_json::to_value(config.show()).unwrap().as_object().unwrap()), Ok(config));
     }
 
     #[test]

@@ -1,0 +1,11 @@
+//! What clients rely on: the pages' examples, and what the pages leave open. Requests go through the whole router, onto a
+//! real registry and the real native providers; only the kernel's side of mounts is played here.
+
+mod connecting;
+mod credentials;
+mod documents;
+mod edges;
+mod managing;
+mod mounting;
+mod stage;
+mod tenants;

@@ -1,0 +1,157 @@
+//! Mounts.
+
+use causeway_api::{CacheMode, Pending};
+use serde_json::json;
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn the_example_of_create() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let body = json!({"backend_id": format!("bnd_{backend}"), "label": "Photos", "vfs_config": {"cache_mode": "full", "cache_max_size": "20G"}});
+    let answer = stage.post("/api/v1/mounts", body).await;
+    let id = answer.id();
+    let expected = format!(
+        r#"{{"success":true,"message":"Mount created successfully","data":{{"id":"{id}","backend_id":"{backend}","label":"Photos","mount_path":"/hoody/mounts/{id}","status":"active"}}}}"#
+    );
+    assert_eq!(answer.text, expected);
+    let seen = stage.doors.seen.lock().unwrap();
+    assert_eq!((seen.mounted[&id].cache_mode, seen.mounted[&id].cache_max_size), (CacheMode::Full, Some(20 << 30)));
+}
+
+#[tokio::test]
+async fn the_shape_of_one_with_its_defaults() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend, "label": "Photos"})).await.id();
+    let answer = stage.get(&format!("/api/v1/mounts/{id}")).await;
+    let created = answer.json()["created_at"].as_i64().unwrap();
+    let config = r#"{"cache_max_age":3600,"cache_max_size":10737418240,"cache_mode":"writes","dir_cache_time":300,"#;
+    let start = format!(
+        r#"{{"id":"{id}","backend_id":"{backend}","label":"Photos","mount_path":"/hoody/mounts/{id}","status":"active","created_at":{created},"vfs_config":{config}"#
+    );
+    assert!(answer.text.starts_with(&start), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn the_list_is_filtered_by_label() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend, "label": "Photos"})).await.id();
+    stage.post("/api/v1/mounts", json!({"backend_id": backend, "label": "Work Documents"})).await.id();
+    stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
+    let answer = stage.get("/api/v1/mounts?label=Photos").await;
+    let created = answer.json()["mounts"][0]["created_at"].as_i64().unwrap();
+    let expected = format!(
+        r#"{{"count":1,"mounts":[{{"id":"{id}","backend_id":"{backend}","label":"Photos","mount_path":"/hoody/mounts/{id}","status":"active","created_at":{created}}}]}}"#
+    );
+    assert_eq!(answer.text, expected);
+    assert_eq!(stage.get("/api/v1/mounts").await.json()["count"], 3);
+    assert_eq!(stage.get("/api/v1/mounts?label=photo").await.json(), json!({"count": 0, "mounts": []}));
+}
+
+#[tokio::test]
+async fn a_backend_shows_where_it_is_mounted() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    stage.post("/api/v1/mounts", json!({"backend_id": backend, "mount_path": "photos"})).await.id();
+    assert_eq!(
+        stage.get(&format!("/api/v1/backends/{backend}")).await.json()["mount_paths"],
+        json!(["/hoody/mounts/photos"])
+    );
+}
+
+#[tokio::test]
+async fn the_examples_of_update() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
+    let path = format!("/api/v1/mounts/{id}");
+    let body = json!({"vfs_config": {"cache_mode": "full", "cache_max_size": "50G"}});
+    stage.patch(&path, body.clone()).await.is(200, json!({"success": true, "message": "Mount configuration updated"}));
+    let config = stage.get(&path).await.json()["vfs_config"].clone();
+    assert_eq!((&config["cache_mode"], &config["cache_max_size"]), (&json!("full"), &json!(53687091200u64)));
+    let answer = stage.patch(&path, json!({"vfs_config": {"cache_mode": "most"}})).await;
+    answer.fails(400, "INVALID_SETTINGS", "Invalid cache_mode: must be one of off, minimal, writes, full");
+    let missing = "/api/v1/mounts/mount_550e8400e29b41d4a716446655440000";
+    stage.patch(missing, body).await.fails(404, "MOUNT_NOT_FOUND", "Mount not found");
+}
+
+#[tokio::test]
+async fn an_update_merges_and_null_restores_a_default() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id =
+        stage.post("/api/v1/mounts", json!({"backend_id": backend, "vfs_config": {"cache_mode": "full"}})).await.id();
+    let path = format!("/api/v1/mounts/{id}");
+    assert_eq!(stage.patch(&path, json!({"vfs_config": {"dir_cache_time": "1h"}})).await.status.as_u16(), 200);
+    let config = stage.get(&path).await.json()["vfs_config"].clone();
+    assert_eq!((&config["cache_mode"], &config["dir_cache_time"]), (&json!("full"), &json!(3600)));
+    assert_eq!(stage.patch(&path, json!({"vfs_config": {"cache_mode": null}})).await.status.as_u16(), 200);
+    assert_eq!(stage.get(&path).await.json()["vfs_config"]["cache_mode"], "writes");
+    assert_eq!(stage.doors.seen.lock().unwrap().mounted[&id].cache_mode, CacheMode::Writes);
+}
+
+#[tokio::test]
+async fn every_wrong_field_is_named_at_once() {
+    let stage = Stage::new().await;
+    let wrong = json!({"label": 1, "mount_path": [], "colour": "red", "vfs_config": {"cache_mode": "x", "uid": "x", "fast": true}});
+    let answer = stage.post("/api/v1/mounts", wrong).await;
+    assert_eq!(answer.status.as_u16(), 400);
+    let fields = answer.json()["fields"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(fields, ["backend_id", "cache_mode", "colour", "fast", "label", "mount_path", "uid"]);
+}
+
+#[tokio::test]
+async fn a_path_is_used_once_and_must_be_allowed() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let body = json!({"backend_id": backend, "mount_path": "photos"});
+    stage.post("/api/v1/mounts", body.clone()).await.id();
+    let answer = stage.post("/api/v1/mounts", body).await;
+    answer.fails(409, "MOUNT_PATH_IN_USE", "The mount path is in use by another mount");
+    stage.doors.seen.lock().unwrap().paths.insert("/hoody/mounts/taken".into());
+    let answer = stage.post("/api/v1/mounts", json!({"backend_id": backend, "mount_path": "taken"})).await;
+    answer.fails(409, "MOUNT_PATH_IN_USE", "The mount point is not empty");
+    let answer = stage.post("/api/v1/mounts", json!({"backend_id": backend, "mount_path": "/etc"})).await;
+    answer.fails(400, "INVALID_SETTINGS", "Invalid mount_path: must be relative");
+    assert_eq!(stage.get("/api/v1/mounts").await.json()["count"], 1);
+}
+
+#[tokio::test]
+async fn a_removed_mount_is_gone() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
+    let path = format!("/api/v1/mounts/{id}");
+    stage.delete(&path).await.is(200, json!({"success": true, "message": "Mount removed successfully"}));
+    stage.delete(&path).await.fails(404, "MOUNT_NOT_FOUND", &format!("Mount not found: {id}"));
+    stage.get(&path).await.fails(404, "MOUNT_NOT_FOUND", "Mount not found");
+}
+
+#[tokio::test]
+async fn a_mount_with_uploads_goes_when_they_are_done() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
+    stage.doors.seen.lock().unwrap().pending =
+        Pending { files: 1, bytes: 5, oldest: Some(7), last_error: Some("offline".into()) };
+    let answer = stage.delete(&format!("/api/v1/mounts/{id}")).await;
+    assert_eq!(answer.status.as_u16(), 202);
+    let pending = json!({"files": 1, "bytes": 5, "oldest": 7, "last_error": "offline", "node": "node-1"});
+    assert_eq!(answer.json()["data"], json!({"id": id, "pending": pending}));
+    let found = stage.get(&format!("/api/v1/mounts/{id}")).await.json();
+    assert_eq!((&found["status"], &found["pending"]), (&json!("unmounting"), &pending));
+}
+
+#[tokio::test]
+async fn force_does_not_wait() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
+    stage.doors.seen.lock().unwrap().pending = Pending { files: 1, bytes: 5, ..Pending::default() };
+    assert_eq!(stage.delete(&format!("/api/v1/mounts/{id}?force=true")).await.status.as_u16(), 200);
+    assert_eq!(stage.doors.seen.lock().unwrap().waited, [std::time::Duration::ZERO]);
+    assert_eq!(stage.get("/api/v1/mounts").await.json()["count"], 0);
+}
