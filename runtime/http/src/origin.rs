@@ -150,7 +150,7 @@ impl Target {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             _ => return Err(wrong_url("the URL does not begin with https:// or http://")),
         };
-        let authority_bytes = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+        let authority_bytes = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(authority_bytes);
         let (host, port) = split_port(authority)?;
         let host = parse_host(host)?;

@@ -114,7 +114,7 @@ async fn headers_that_belong_to_the_host_are_refused() {
 async fn path_and_query_arrive_byte_for_byte() {
     let server = Server::start(|_| ok()).await;
     let egress = egress_to(&server);
-    for rest in ["//a/../b/./c", "/%2e%2e/%2F%zz", "/a;b|c\\d^e?x={y}&z=\"q\"&p=[1]", "/?a=+%20&&b", "/a/?"] {
+    for rest in ["//a/../b/./c", "/%2e%2e/%2F%zz", "/a;b|c\\d?x={y}&p=[1]^", "/?a=+%20&&b", "/a/?"] {
         egress.send(&Request::new("GET", server.url(rest)), &CallBudget::new()).await.unwrap();
         assert_eq!(server.seen().last().unwrap().target(), rest);
     }

@@ -1,6 +1,6 @@
 //! A provider made of a script: it speaks HTTP/1.1 on a socket of its own, remembers what it was sent, byte for byte, and
 //! answers as the test says. Plus a keeper of secrets in memory.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
