@@ -251,14 +251,17 @@ impl Directories for S3 {
 }
 
 impl S3 {
+    /// Making one's own bucket again is a success at some stores, so this looks first; one that may not be looked at is tried.
     fn make_bucket(&self, bucket: &str) -> Result<Outcome> {
+        let mine = |error| Error { message: "there is already a bucket of this name".into(), ..error };
+        if self.head_bucket(bucket).is_ok() {
+            return Err(mine(Error::new(ErrorKind::AlreadyExists, "")));
+        }
         let told = self.settings.use_already_exists.unwrap_or(self.preset.trusts_already_exists());
         match self.create_bucket(bucket) {
             Ok(()) => Ok(Outcome::Done(Some(Entry::directory(bucket)))),
             // Some stores call one's own bucket somebody else's.
-            Err(error) if error.kind == ErrorKind::AlreadyExists && !told => {
-                Err(Error { message: "there is already a bucket of this name".into(), ..error })
-            }
+            Err(error) if error.kind == ErrorKind::AlreadyExists && !told => Err(mine(error)),
             Err(error) => Err(error),
         }
     }

@@ -264,3 +264,118 @@ pub(crate) struct Completion {
 pub(crate) struct BucketConfiguration<'a> {
     pub(crate) location_constraint: &'a str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(xml: &str, reading: Reading<'_>) -> Result<Listed> {
+        data::xml::<Listing>(xml.as_bytes()).unwrap().read(reading)
+    }
+
+    fn v2(prefix: &str) -> Reading<'_> {
+        Reading { prefix, version: 2, from: None, etag_is_md5: true }
+    }
+
+    fn names(listed: &Listed) -> Vec<&str> {
+        listed.entries.iter().map(|entry| entry.name.as_str()).collect()
+    }
+
+    const PAGE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+        <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name><Prefix>d/</Prefix><MaxKeys>1000</MaxKeys>
+        <IsTruncated>false</IsTruncated>
+        <Contents><Key>d/</Key><LastModified>2024-01-02T03:04:05.678Z</LastModified><ETag>"d41d8cd98f00b204e9800998ecf8427e"</ETag><Size>0</Size></Contents>
+        <Contents><Key>d/ a&amp;b </Key><LastModified>2024-01-02T03:04:05.678Z</LastModified><ETag>&quot;5d41402abc4b2a76b9719d911017c592&quot;</ETag><Size>5</Size><StorageClass>STANDARD</StorageClass></Contents>
+        <Contents><Key>d/big</Key><LastModified>2024-01-02T03:04:05.678Z</LastModified><ETag>"5d41402abc4b2a76b9719d911017c592-3"</ETag><Size>9</Size></Contents>
+        <CommonPrefixes><Prefix>d/sub/</Prefix></CommonPrefixes></ListBucketResult>"#;
+
+    #[test]
+    fn a_page_becomes_entries_and_its_own_marker_is_none_of_them() {
+        let listed = read(PAGE, v2("d/")).unwrap();
+        assert_eq!(names(&listed), ["sub", " a&b ", "big"]);
+        assert!(listed.marked && listed.next.is_none());
+        let file = &listed.entries[1];
+        assert_eq!((file.size, file.version.as_deref()), (Some(5), Some("5d41402abc4b2a76b9719d911017c592")));
+        assert_eq!(file.modified, Some(Instant { seconds: 1_704_164_645, nanoseconds: 678_000_000 }));
+        assert!(file.notes.contains(Notes::INEXACT_MODIFIED));
+    }
+
+    #[test]
+    fn only_a_plain_etag_is_a_digest() {
+        let listed = read(PAGE, v2("d/")).unwrap();
+        let digests: Vec<_> = listed.entries.iter().map(|entry| entry.digests.len()).collect();
+        assert_eq!(digests, [0, 1, 0], "a directory, a file, one that was uploaded in parts");
+        let doubtful = read(PAGE, Reading { etag_is_md5: false, ..v2("d/") }).unwrap();
+        assert!(doubtful.entries.iter().all(|entry| entry.digests.is_empty()));
+    }
+
+    #[test]
+    fn encoded_keys_are_decoded_where_the_store_says_that_they_are() {
+        let page = |encoding: &str| {
+            format!(
+                "<R><IsTruncated>false</IsTruncated>{encoding}<Contents><Key>a+b%2Bc%01</Key><Size>1</Size></Contents></R>"
+            )
+        };
+        assert_eq!(names(&read(&page("<EncodingType>url</EncodingType>"), v2("")).unwrap()), ["a b+c\u{1}"]);
+        assert_eq!(names(&read(&page(""), v2("")).unwrap()), ["a+b%2Bc%01"]);
+    }
+
+    #[test]
+    fn a_directory_keeps_the_name_that_a_file_has_too() {
+        let page = "<R><Contents><Key>a</Key><Size>1</Size></Contents><CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes></R>";
+        let listed = read(page, v2("")).unwrap();
+        assert_eq!(listed.entries, [Entry::directory("a")]);
+    }
+
+    #[test]
+    fn a_page_that_goes_on_must_say_where() {
+        let truncated = "<R><IsTruncated>true</IsTruncated><Contents><Key>a</Key><Size>1</Size></Contents></R>";
+        assert!(read(truncated, v2("")).is_err(), "no token");
+        let empty = "<R><IsTruncated>true</IsTruncated><NextContinuationToken/></R>";
+        assert!(read(empty, v2("")).is_err(), "an empty token");
+        let v1 = Reading { version: 1, ..v2("") };
+        assert_eq!(read(truncated, v1).unwrap().next, Some(Cursor::Marker("a".into())), "the last key serves");
+    }
+
+    #[test]
+    fn the_same_page_again_is_an_error() {
+        let page = "<R><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></R>";
+        let from = Cursor::Token("t".into());
+        assert!(read(page, v2("")).is_ok());
+        assert!(read(page, Reading { from: Some(&from), ..v2("") }).is_err());
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_refused() {
+        assert!(read("<R><Contents><Key>other</Key><Size>1</Size></Contents></R>", v2("d/")).is_err());
+    }
+
+    #[test]
+    fn keys_without_a_name_are_counted_and_not_shown() {
+        let page = "<R><CommonPrefixes><Prefix>d//</Prefix></CommonPrefixes></R>";
+        let listed = read(page, v2("d/")).unwrap();
+        assert_eq!((listed.entries.len(), listed.below), (0, 1));
+    }
+
+    #[test]
+    fn an_error_inside_a_success_is_found() {
+        let body = "  \n<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code><Message>m</Message></Error>";
+        assert_eq!(Failure::in_body(body.as_bytes()).unwrap().code, "InternalError");
+        assert!(Failure::in_body(PAGE.as_bytes()).is_none());
+        assert!(Failure::in_body(b"").is_none());
+    }
+
+    #[test]
+    fn the_parts_of_an_upload_are_written_as_the_store_reads_them() {
+        let parts = vec![
+            StoredPart { part_number: 1, etag: "\"a\"".into() },
+            StoredPart { part_number: 2, etag: "\"b\"".into() },
+        ];
+        let xml = data::to_xml("CompleteMultipartUpload", &Completion { parts }).unwrap();
+        assert_eq!(
+            xml,
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>\"a\"</ETag></Part>\
+             <Part><PartNumber>2</PartNumber><ETag>\"b\"</ETag></Part></CompleteMultipartUpload>"
+        );
+    }
+}

@@ -132,7 +132,8 @@ impl Writing for S3 {
             .collect();
         parts.sort_by_key(|part| part.part_number);
         match self.complete_upload(session.at(), session.upload()?, parts, &session.expected) {
-            Ok(etag) => Ok(session.entry(&etag, None)),
+            // Some stores tell another ETag here than later; what was written is known by its MD5.
+            Ok(etag) => Ok(self.written(session)?.unwrap_or_else(|| session.entry(&etag, None))),
             // Asked for the second time, the upload is gone because it has become the file.
             Err(error) if error.kind == ErrorKind::NotFound => self.written(session)?.ok_or(error),
             Err(error) => Err(error),

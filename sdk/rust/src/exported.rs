@@ -99,7 +99,7 @@ impl<T: author::Provider> reading::Guest for Provider<T> {
 }
 
 impl<T: author::Paths> browsing::Guest for Paths<T> {
-    fn lookup(parent: Node, name: String) -> Result<Vec<Entry>> {
+    fn look_up(parent: Node, name: String) -> Result<Vec<Entry>> {
         Ok(open::<T>()?.stat(&parent.child(&name), None)?.into_iter().collect())
     }
 
@@ -118,8 +118,8 @@ impl<T: author::Paths> browsing::Guest for Paths<T> {
 }
 
 impl<T: author::Browsing> browsing::Guest for Browsing<T> {
-    fn lookup(parent: Node, name: String) -> Result<Vec<Entry>> {
-        open::<T>()?.lookup(&parent, &name)
+    fn look_up(parent: Node, name: String) -> Result<Vec<Entry>> {
+        open::<T>()?.look_up(&parent, &name)
     }
 
     fn refresh(node: Node) -> Result<Option<Placed>> {

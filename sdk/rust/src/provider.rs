@@ -105,7 +105,7 @@ pub trait Browsing: Provider {
     const EXPORTED: ();
 
     /// Every entry of this name in the directory, newest first.
-    fn lookup(&self, parent: &Node, name: &str) -> Result<Vec<Entry>>;
+    fn look_up(&self, parent: &Node, name: &str) -> Result<Vec<Entry>>;
 
     /// The node as it is now, and where it is.
     fn refresh(&self, node: &Node) -> Result<Option<Placed>>;

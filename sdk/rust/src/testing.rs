@@ -8,8 +8,12 @@ use std::collections::BTreeMap;
 use sha2::Digest as _;
 
 use crate::bindings::causeway::provider::requests::{Piece, Response, SecretRef, Wrap};
-use crate::nouns::{Digest, ErrorKind, Instant, Span};
-use crate::options::Value;
+use crate::bindings::exports::causeway::provider::reading::ReadPlan;
+use crate::nouns::{Digest, ErrorKind, Instant, Problem, Span};
+use crate::options::{Given, Options as _, Value};
+use crate::plan::{PartPlan, Plan};
+use crate::provider::Provider;
+use crate::request::Answer;
 use crate::{Error, Result};
 
 type Server = Box<dyn FnMut(&Sent) -> Result<(u16, Vec<(String, String)>, Vec<u8>)>>;
@@ -98,6 +102,30 @@ pub fn with<T>(stand: Stand, run: impl FnOnce() -> T) -> T {
     let result = run();
     STAND.set(before);
     result
+}
+
+/// The provider, opened with the stand-in's settings.
+pub fn open<T: Provider>() -> std::result::Result<T, Vec<Problem>> {
+    T::open(T::Options::read(&Given(settings::given())))
+}
+
+/// What the plan of a part would send, with this content.
+pub fn rendered_part(plan: PartPlan, content: &[u8]) -> Result<Sent> {
+    render_request(&plan.into_wire().request, content)
+}
+
+/// What the plan of a read would send, before a range is added; none for a literal.
+pub fn rendered_plan(plan: Plan) -> Result<Option<Sent>> {
+    match plan.into_wire() {
+        ReadPlan::Literal(_) => Ok(None),
+        ReadPlan::Remote(remote) => remote.segments.first().map(|segment| render_request(&segment.request, &[])).transpose(),
+    }
+}
+
+/// An answer for a test.
+pub fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Answer(Response { status, headers, body: body.to_vec() })
 }
 
 /// What a planned request would send, with this content.
