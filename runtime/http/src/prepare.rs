@@ -107,6 +107,7 @@ impl Making<'_> {
             None
         };
         let parts = trees.body.parts(&filling)?;
+        self.check_content(&parts)?;
         let body_bytes = parts.iter().map(part_bytes).sum();
         let mut headers = self.headers(request, &trees, &filling, body_bytes)?;
         let host = HeaderValue::from_str(&target.authority()).map_err(Error::internal)?;
@@ -120,6 +121,22 @@ impl Making<'_> {
         let outgoing = Outgoing { method, target, headers, http1: request.http1, public_only, patience };
         let source = self.source.cloned();
         Ok(Prepared { outgoing, parts: Arc::new(parts), body_bytes, source, repeatable: request.repeatable, checked })
+    }
+
+    /// Content stands only in uploads, and only what there is of it.
+    fn check_content(&self, parts: &[BodyPart]) -> Result<()> {
+        let size = self.source.map(|source| source.size());
+        let missing = |part: &BodyPart| match part {
+            BodyPart::Bytes(_) => false,
+            BodyPart::Content(span, _) => {
+                let end = span.offset.checked_add(span.size);
+                size.is_none_or(|size| end.is_none_or(|end| end > size))
+            }
+        };
+        if parts.iter().any(missing) {
+            return Err(wrong("a body names content that is not there"));
+        }
+        Ok(())
     }
 
     fn filling(&self, request: &Request) -> Result<Filling<'_>> {

@@ -331,9 +331,12 @@ impl Lease {
     }
 }
 
-fn broken(error: impl std::error::Error) -> Error {
+fn broken(error: hyper::Error) -> Error {
+    if error.is_user() {
+        return Error::new(ErrorKind::Internal, "the content to be sent could not be read").with_detail(error);
+    }
     let mut detail = error.to_string();
-    let mut source = error.source();
+    let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         detail.push_str(": ");
         detail.push_str(&cause.to_string());

@@ -99,11 +99,19 @@ struct Reader {
 }
 
 /// What two answers of one version have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Identity {
     guard: Option<(String, String)>,
+    /// Where the segment stands: another segment may be another object, with an ETag of its own.
+    segment: u64,
     /// A strong one.
     etag: Option<String>,
+}
+
+impl Identity {
+    fn agrees(&self, other: &Identity) -> bool {
+        self.guard == other.guard && (self.segment != other.segment || self.etag == other.etag)
+    }
 }
 
 /// One answer being read.
@@ -245,12 +253,12 @@ impl Reader {
         let guard = remote.guard.clone();
         let fits = ask.judge(&answer, segment).filter(|_| guard_holds(&answer, guard.as_ref()));
         let Some(fit) = fits else { return self.explain(answer).await };
-        if let Some(size) = fit.file_size.filter(|_| segment.offset == 0) {
+        if let Some(size) = fit.file_size.filter(|_| segment.offset == 0 && last) {
             self.check_size(size)?;
             self.size = Some(size);
             self.end = self.end.min(size);
         }
-        self.check_identity(Identity { guard, etag: strong_etag(&answer) })?;
+        self.check_identity(Identity { guard, segment: segment.offset, etag: strong_etag(&answer) })?;
         let digest = match &segment.check {
             Some(check) if fit.whole => Some(begin_check(check)?),
             _ => None,
@@ -289,7 +297,7 @@ impl Reader {
     fn check_identity(&mut self, identity: Identity) -> Result<()> {
         match &self.identity {
             None => self.identity = Some(identity),
-            Some(first) if *first != identity && self.at > self.read.span.offset => {
+            Some(first) if !first.agrees(&identity) && self.at > self.read.span.offset => {
                 self.read.plans.forget(&self.read.key);
                 return Err(changed());
             }
