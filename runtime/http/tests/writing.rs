@@ -318,8 +318,8 @@ async fn an_early_answer_is_taken() {
         // The rest of the body is never read, and the connection stays.
         std::future::pending::<()>().await;
     });
-    let server = Server::start(|_| reply(200, &[], b"")).await;
-    let other = Server { address, ..server };
+    let mut other = Server::start(|_| reply(200, &[], b"")).await;
+    other.address = address;
     let source: Arc<dyn Source> = Arc::new(MemorySource(Bytes::from(vec![1; 32 * 1024 * 1024])));
     let body = vec![Piece::Content(causeway_storage::Span::new(0, source.size()))];
     let request = Request::new("PUT", other.url("/big")).with_body(body);
