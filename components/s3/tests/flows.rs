@@ -1,5 +1,7 @@
 //! What S3 is asked, and what its answers are taken for: whole calls against a scripted store.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the whole file is tests")]
+
 use causeway_sdk::options::Value;
 use causeway_sdk::prelude::*;
 use causeway_sdk::testing::{self, Sent, Stand};

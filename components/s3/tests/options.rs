@@ -1,5 +1,7 @@
 //! The option table of S3 against the table of the API, value for value, and the list of what has no effect yet against the code.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the whole file is tests")]
+
 use causeway_sdk::options::{OptionKind, OptionSpec, Options as _};
 use s3::Settings;
 use serde_json::{Value, json};

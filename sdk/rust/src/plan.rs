@@ -16,7 +16,7 @@ const VALID_MS: u32 = 600_000;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
     /// By requests that the host sends.
-    Remote(RemotePlan),
+    Remote(Box<RemotePlan>),
     /// The content itself, at most 64 KiB.
     Literal(Vec<u8>),
 }
@@ -118,7 +118,7 @@ impl RemotePlan {
 
 impl From<RemotePlan> for Plan {
     fn from(plan: RemotePlan) -> Plan {
-        Plan::Remote(plan)
+        Plan::Remote(Box::new(plan))
     }
 }
 

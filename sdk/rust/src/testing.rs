@@ -118,7 +118,9 @@ pub fn rendered_part(plan: PartPlan, content: &[u8]) -> Result<Sent> {
 pub fn rendered_plan(plan: Plan) -> Result<Option<Sent>> {
     match plan.into_wire() {
         ReadPlan::Literal(_) => Ok(None),
-        ReadPlan::Remote(remote) => remote.segments.first().map(|segment| render_request(&segment.request, &[])).transpose(),
+        ReadPlan::Remote(remote) => {
+            remote.segments.first().map(|segment| render_request(&segment.request, &[])).transpose()
+        }
     }
 }
 
