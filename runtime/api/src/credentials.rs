@@ -56,10 +56,11 @@ pub(crate) async fn update(
     let given = object(&headers, body, limits::CREDENTIAL_BYTES).await?;
     let settings = merged(provider.descriptor(), &backend.settings, &given)?;
     if settings != backend.settings {
-        if !how.live {
-            refuse_mounted(&api, &tenant, &backend).await?;
+        let mounted = is_mounted(&api, &tenant, &backend).await?;
+        if mounted && !how.live {
+            return Err(ApiError::conflict("ACTIVE_MOUNTS", "Backend has active mounts; unmount first"));
         }
-        exchange(&api, &tenant, &backend, provider, settings).await?;
+        exchange(&api, &tenant, &backend, provider, settings, mounted).await?;
     }
     Ok(Json(Done::new("Backend credentials updated")))
 }
@@ -72,16 +73,12 @@ pub(crate) fn provider_of<'a>(api: &'a Api, backend: &Backend) -> ApiResult<&'a 
     })
 }
 
-async fn refuse_mounted(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<()> {
+async fn is_mounted(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<bool> {
     let mounts = api.registry.mounts(tenant, MountsWanted::Backend(&backend.id)).await?;
-    let stands = mounts.iter().any(|mount| match api.mounts.status(tenant, &mount.id).state {
+    Ok(mounts.iter().any(|mount| match api.mounts.status(tenant, &mount.id).state {
         MountState::Mounting | MountState::Active | MountState::Degraded | MountState::Unmounting => true,
         MountState::Failed => false,
-    });
-    match stands {
-        true => Err(ApiError::conflict("ACTIVE_MOUNTS", "Backend has active mounts; unmount first")),
-        false => Ok(()),
-    }
+    }))
 }
 
 async fn exchange(
@@ -90,6 +87,7 @@ async fn exchange(
     backend: &Backend,
     provider: &Arc<dyn Provider>,
     settings: Settings,
+    mounted: bool,
 ) -> ApiResult<()> {
     let trial = async {
         let storage = open(api, tenant, &backend.id, provider, settings.clone()).await?;
@@ -97,6 +95,11 @@ async fn exchange(
     };
     let identity = tokio::time::timeout(limits::PROBE, trial).await.map_err(|_| credential_refused())??;
     let another_account = another_account(backend, &identity)?;
+    if another_account && mounted {
+        // What the mounts show could come from two accounts.
+        let message = "The provider does not tell whether the new credential is of the same account; unmount first";
+        return Err(ApiError::conflict("ACTIVE_MOUNTS", message));
+    }
     if another_account && !api.backends.pending(tenant, &backend.id).await.map_err(ApiError::storage)?.is_empty() {
         return Err(ApiError::conflict(
             "PENDING_UPLOADS",

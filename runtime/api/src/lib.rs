@@ -28,6 +28,7 @@ mod providers;
 mod request;
 mod vfs_config;
 
+use std::future::{Future, IntoFuture};
 use std::sync::Arc;
 
 use axum::Router;
@@ -55,6 +56,32 @@ pub struct Api {
     pub mounts: Arc<dyn Mounts>,
     /// What this machine is called where pending writes are shown: they lie on its disk.
     pub node: Arc<str>,
+}
+
+/// Answers requests on a listener until `stop` ends, and then for at most [`limits::STOP`] those that are under way.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let stop = async move {
+        stop.await;
+        stopping.send_replace(true);
+    };
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop).into_future();
+    let late = async {
+        // A sender that is gone means the same.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(limits::STOP).await;
+    };
+    tokio::select! {
+        served = served => served,
+        () = late => {
+            tracing::warn!("requests were still under way and are cut off");
+            Ok(())
+        }
+    }
 }
 
 /// All paths of the main listener.

@@ -23,6 +23,9 @@ pub const PROBE: Duration = Duration::from_secs(25);
 /// How long a removal waits for uploads: early enough to say what is left.
 pub const DRAIN: Duration = Duration::from_secs(28);
 
+/// How long requests under way may go on when the process stops.
+pub const STOP: Duration = Duration::from_secs(10);
+
 /// Counts the requests at work.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Semaphore>);

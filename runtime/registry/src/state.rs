@@ -56,6 +56,22 @@ impl std::fmt::Debug for Held {
 }
 
 impl Registry {
+    /// Seals bytes that only this backend may open again, and only as `what` they are. For what the caller keeps itself.
+    pub fn seal(&self, tenant: &Tenant, backend: &BackendId, what: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+        self.key().seal(Place { table: "kept elsewhere", ..place(tenant, backend, what) }, bytes)
+    }
+
+    /// Opens what [`Registry::seal`] sealed; none if it was for another backend, as something else, or with another key.
+    pub fn unseal(
+        &self,
+        tenant: &Tenant,
+        backend: &BackendId,
+        what: &str,
+        sealed: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        self.key().open(Place { table: "kept elsewhere", ..place(tenant, backend, what) }, sealed)
+    }
+
     /// The value of a key, if there is one that has not expired.
     pub async fn held(&self, tenant: &Tenant, backend: &BackendId, space: Space, key: &str) -> Result<Option<Held>> {
         let now = now_ms();

@@ -12,7 +12,7 @@ async fn a_working_credential_of_the_account_replaces_the_old_one() {
     let stage = Stage::new().await;
     let id = stage.vault("good:ada").await;
     assert_eq!(stage.put(&format!("/api/v1/backends/{id}"), json!({"pass": "good-2:ada"})).await.text, UPDATED);
-    assert_eq!(stage.doors.seen.lock().unwrap().changed, [id.clone()]);
+    assert_eq!(stage.doors.seen.lock().unwrap().changed, std::slice::from_ref(&id));
     let tenant = stage.registry.operator().tenant("default").await.unwrap().unwrap();
     let backend =
         stage.registry.backend(&tenant, &causeway_registry::BackendId::parse(&id).unwrap()).await.unwrap().unwrap();
@@ -97,4 +97,14 @@ async fn an_account_without_an_id_waits_for_its_uploads() {
     let backend =
         stage.registry.backend(&tenant, &causeway_registry::BackendId::parse(&id).unwrap()).await.unwrap().unwrap();
     assert_eq!(backend.generation, 2, "nothing cached before is used");
+}
+
+#[tokio::test]
+async fn an_account_without_an_id_does_not_change_live() {
+    let stage = Stage::new().await;
+    let id = stage.vault("good").await;
+    stage.post("/api/v1/mounts", json!({"backend_id": id})).await.id();
+    let answer = stage.put(&format!("/api/v1/backends/{id}?live=true"), json!({"pass": "good-2"})).await;
+    let message = "The provider does not tell whether the new credential is of the same account; unmount first";
+    answer.fails(409, "ACTIVE_MOUNTS", message);
 }

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, atomic::AtomicU32, atomic::Ordering};
 
 use causeway_registry::{Backend, BackendId, BackendName, Config, Database, NewBackend, Registry, Tenant};
@@ -108,7 +108,8 @@ pub(crate) async fn make_backend(registry: &Registry, tenant: &Tenant) -> Backen
 struct Cluster {
     directory: PathBuf,
     binaries: PathBuf,
-    _stops_when_closed: ChildStdin,
+    /// When its input is closed, at the end of this process, the shell cleans up.
+    _shell: Child,
 }
 
 const SCRIPT: &str = r#"
@@ -120,13 +121,18 @@ if [ "$(id -u)" = 0 ]; then
 else
     as() { env -i LC_ALL=C.UTF-8 "$@"; }
 fi
-finish() { trap - EXIT; [ -z "${PID:-}" ] || { kill -INT "$PID" 2>/dev/null || true; wait "$PID" 2>/dev/null || true; }; rm -rf "$DIR"; }
+finish() {
+    trap - EXIT
+    # The first line of this file is the server's own process id.
+    kill -INT "$(head -n 1 "$DIR/data/postmaster.pid")" 2>/dev/null || true
+    wait
+    rm -rf "$DIR"
+}
 trap finish EXIT
 trap '' INT TERM HUP
 as "$PGBIN/initdb" -D "$DIR/data" -U postgres --no-sync --auth-local=trust --auth-host=reject --encoding=UTF8 --no-instructions >/dev/null
 as "$PGBIN/postgres" -D "$DIR/data" -c listen_addresses= -c unix_socket_directories="$DIR" -c fsync=off -c max_connections=300 \
     -c shared_buffers=32MB >"$DIR/log" 2>&1 </dev/null &
-PID=$!
 for i in $(seq 300); do
     if "$PGBIN/pg_isready" -q -h "$DIR"; then
         "$PGBIN/psql" -h "$DIR" -U postgres -qc "CREATE ROLE causeway LOGIN CREATEDB CREATEROLE" >/dev/null
@@ -159,11 +165,10 @@ impl Cluster {
                 .process_group(0)
                 .spawn()
                 .unwrap();
-            let stdin = shell.stdin.take().unwrap();
             let mut line = String::new();
             BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
             assert_eq!(line, "ready\n", "Postgres did not start");
-            Cluster { directory, binaries, _stops_when_closed: stdin }
+            Cluster { directory, binaries, _shell: shell }
         })
     }
 
