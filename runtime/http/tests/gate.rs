@@ -1,4 +1,5 @@
 //! Where requests may go, and what arrives there. Hostile cases first.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod support;
 

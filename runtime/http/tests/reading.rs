@@ -1,4 +1,5 @@
 //! Planned reads: one gapless body of one version, or an error. Hostile cases first.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Where secrets may stand. Hostile cases first.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::type_complexity, reason = "tests")]
 
 mod support;
 
