@@ -107,12 +107,13 @@ struct Counted {
 /// The part of the cache that belongs to one backend.
 #[derive(Debug)]
 pub struct Scope {
-    cache: Arc<Cache>,
     prefix: String,
     journal: Journal,
     open: OpenObjects,
     limits: Mutex<Limits>,
     room: Mutex<Counted>,
+    /// Last, so that everything that uses the index is gone when the lock on the directory is let go.
+    cache: Arc<Cache>,
 }
 
 impl Scope {

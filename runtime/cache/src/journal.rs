@@ -165,6 +165,8 @@ pub struct Intent {
     pub action: Action,
     /// When it was asked for.
     pub since: Timestamp,
+    /// Set before it is tried for the first time: from then on it may have happened, and stays as it is.
+    pub started: bool,
     /// Set once it failed for good; it stays until someone retries or discards it.
     pub failure: Option<Failure>,
 }
@@ -302,7 +304,7 @@ impl<'a> Batch<'a> {
     /// Adds an intent at the end and returns its number.
     pub fn append(&mut self, action: Action) -> u64 {
         let id = self.journal.ids.fetch_add(1, Ordering::Relaxed);
-        self.put(Intent { id, action, since: Timestamp::now(), failure: None });
+        self.put(Intent { id, action, since: Timestamp::now(), started: false, failure: None });
         id
     }
 

@@ -16,6 +16,7 @@ use causeway_storage::{Path as StoragePath, Storage};
 use causeway_vfs::{CacheMode, Vfs, VfsConfig, Volume};
 use tempfile::TempDir;
 
+#[path = "../../vfs/tests/faulty/mod.rs"]
 mod faulty;
 use faulty::Faulty;
 
@@ -29,7 +30,6 @@ struct Fixture {
 struct Live {
     mounted: Mounted,
     volume: Arc<Volume>,
-    cache: std::sync::Weak<Cache>,
 }
 
 impl Fixture {
@@ -48,7 +48,13 @@ impl Fixture {
     }
 
     fn mount(&mut self, config: VfsConfig) {
-        let cache = Cache::open(&self.directory.path().join("cache")).unwrap();
+        let cache = loop {
+            match Cache::open(&self.directory.path().join("cache")) {
+                // What was stopped is letting go of it.
+                Err(error) if error.is_passing() => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
         let scope = cache.scope("tenant", "backend", 1).unwrap();
         let storage: Arc<dyn Storage> = self.storage.clone();
         let volume = self.runtime.block_on(Volume::open(storage, scope)).unwrap();
@@ -56,19 +62,15 @@ impl Fixture {
         let vfs = Vfs::new(volume.clone(), config);
         let point = File::open(self.root()).unwrap().into();
         let mounted = causeway_fuse::mount(vfs, point, MountOptions::default()).unwrap();
-        self.live = Some(Live { mounted, volume, cache: Arc::downgrade(&cache) });
+        self.live = Some(Live { mounted, volume });
     }
 
     /// Everything ends as it is, nothing is drained.
     fn stop(&mut self) {
-        let Some(Live { mounted, volume, cache }) = self.live.take() else { return };
+        let Some(Live { mounted, volume }) = self.live.take() else { return };
         mounted.unmount().unwrap();
         self.runtime.block_on(mounted.ended());
         self.runtime.block_on(volume.stop());
-        drop(volume);
-        while cache.upgrade().is_some() {
-            std::thread::yield_now();
-        }
     }
 
     fn root(&self) -> PathBuf {

@@ -117,7 +117,7 @@ impl Volume {
                 self.keep_parent(batch, path);
                 match last_touching(batch.intents(), path) {
                     // Made here and not yet there: it never was.
-                    Some(Intent { id, action: Action::MakeDirectory { path: made }, .. })
+                    Some(Intent { id, action: Action::MakeDirectory { path: made }, started: false, .. })
                         if made == path && !state.executing.contains(id) =>
                     {
                         batch.delete(*id);
@@ -377,7 +377,8 @@ fn own_write(batch: &Batch<'_>, state: &State, path: &Path, found: &Found) -> Op
     let Found::Staged { working, .. } = found else { return None };
     let last = last_touching(batch.intents(), path)?;
     let own = matches!(&last.action, Action::Write { path: written, .. } if written == path);
-    (own && last.id == working.intent() && !state.executing.contains(&last.id)).then(|| (last.id, last.action.clone()))
+    (own && last.id == working.intent() && !last.started && !state.executing.contains(&last.id))
+        .then(|| (last.id, last.action.clone()))
 }
 
 /// What a change of `path` will find at the provider. A write that was not started is taken out; its working copy is told.
@@ -400,7 +401,7 @@ fn take_over(batch: &mut Batch<'_>, state: &State, path: &Path, found: Option<&F
 fn take_removal(batch: &mut Batch<'_>, state: &State, path: &Path) -> Option<Seen> {
     let last = last_touching(batch.intents(), path)?;
     match &last.action {
-        Action::Remove { file } if file.path == *path && !state.executing.contains(&last.id) => {
+        Action::Remove { file } if file.path == *path && !last.started && !state.executing.contains(&last.id) => {
             batch.delete(last.id);
             Some(file.clone())
         }

@@ -3,7 +3,7 @@
 //! All handles of one path share one [`OpenFile`], whatever mount they came through. It holds either the content of one
 //! version at the provider, or a working copy. The first write to the former makes the latter: a journalled intent first
 //! ("this file is dirty, on that base"), durable before the write is answered; only then bytes, which from there on
-//! survive the end of the process. A working copy that is being uploaded is never written: the write begins a new
+//! survive the end of the process. A working copy whose upload was ever tried is never written: the write begins a new
 //! generation on top of it, whose holes are the copy below, and later the version that its upload made.
 //!
 //! A handle *writes* from its first write to its next flush. A working copy is uploaded when no handle writes.
@@ -19,7 +19,7 @@ use causeway_storage::{Error, ErrorKind, Path, Span, Timestamp};
 use futures::future::BoxFuture;
 
 use crate::content::{Content, SILENCE};
-use crate::volume::{ATTEMPTS, Attributes, Found, METADATA, Volume, Working, late};
+use crate::volume::{ATTEMPTS, Attributes, Found, METADATA, State, Volume, Working, late};
 use crate::{VfsError, view};
 
 /// A file that is open somewhere.
@@ -287,7 +287,7 @@ impl Volume {
         working: &Arc<Working>,
         modified: Timestamp,
     ) -> Result<bool, VfsError> {
-        if self.state().executing.contains(&working.intent()) {
+        if self.has_started(&self.state(), working) {
             return Ok(false);
         }
         let staged = working.staged.clone();
@@ -325,6 +325,13 @@ impl Volume {
         Err(VfsError::of(ErrorKind::Unavailable(None), "the file changed while it was written"))
     }
 
+    /// Whether the upload of a working copy was ever tried: then it must stay as it is, since the provider may have it.
+    fn has_started(&self, state: &State, working: &Working) -> bool {
+        let id = working.intent();
+        state.executing.contains(&id)
+            || self.journal().read(|intents, _| intents.get(&id).is_some_and(|intent| intent.started))
+    }
+
     fn try_writable(&self, file: &OpenFile, handle: u64) -> Writable {
         let mut state = self.state();
         let inner = file.lock();
@@ -333,7 +340,7 @@ impl Volume {
                 let source = Seen { path: content.source().path, ..seen.clone() };
                 Writable::Wanted(Some(Base::Remote(source)))
             }
-            Held::Working { working, .. } if inner.unlinked || !state.executing.contains(&working.intent()) => {
+            Held::Working { working, .. } if inner.unlinked || !self.has_started(&state, working) => {
                 if !inner.unlinked {
                     state.writing.entry(working.staged.id()).or_default().insert(handle);
                     state.waits.remove(&working.intent());
@@ -368,7 +375,7 @@ impl Volume {
             }
             Held::Working { working, .. } => {
                 let below = Base::Staged { id: working.staged.id(), size: working.staged.size() };
-                if !state.executing.contains(&working.intent()) || !(from_nothing || base == Some(below)) {
+                if !self.has_started(&state, working) || !(from_nothing || base == Some(below)) {
                     return Ok(None);
                 }
                 // The upload under way says which version this will be.

@@ -32,6 +32,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause: a provider that is back is noticed by then.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
+/// What is written down once a rename by copy has made its copy.
+const COPIED: &[u8] = b"copied";
+
 /// How often the cache is looked through for what is too old or too much.
 const TIDY: Duration = Duration::from_secs(60);
 
@@ -126,7 +129,10 @@ impl Volume {
     }
 
     async fn carry_out(self: &Arc<Self>, intent: Intent) {
-        let outcome = self.execute(&intent).await;
+        let outcome = match self.start(&intent).await {
+            Ok(()) => self.execute(&intent).await,
+            Err(error) => Err(error),
+        };
         let ended = match outcome {
             Ok(outcome) => self.finish(&intent, outcome).await,
             Err(error) => self.fail(&intent, error).await,
@@ -136,6 +142,18 @@ impl Volume {
         }
         self.state().executing.remove(&intent.id);
         self.wake.notify_one();
+    }
+
+    /// Writes down that an intent may have happened from now on.
+    async fn start(&self, intent: &Intent) -> Result<()> {
+        if intent.started {
+            return Ok(());
+        }
+        let started = self.journal().change(|batch| {
+            batch.edit(intent.id, |intent| intent.started = true);
+            Ok(())
+        })?;
+        self.journal().wait(started.1).await
     }
 
     async fn fail(&self, intent: &Intent, error: Error) -> Result<()> {
@@ -158,7 +176,9 @@ impl Volume {
         let (_, commit) = self.journal().change(|batch| {
             if let Some(current) = batch.intents().get(&intent.id) {
                 let failure = Some(Failure { message: error.message.clone(), at: Timestamp::now() });
-                batch.put(Intent { failure, ..current.clone() });
+                // Refused at the first attempt: it did not happen, and can be changed as if it never was tried.
+                let started = intent.started || error.kind == ErrorKind::Internal;
+                batch.put(Intent { failure, started, ..current.clone() });
             }
             Ok(())
         })?;
@@ -259,13 +279,9 @@ impl Volume {
 
     /// Fetches what a working copy still lacks of its base.
     async fn fill(self: &Arc<Self>, working: &Arc<Working>) -> Result<()> {
-        let holes = working.staged.holes();
-        for hole in holes {
-            let mut at = hole.offset;
-            while at < hole.end() {
-                let span = Span::new(at, CHUNK_BYTES.min(hole.end() - at));
+        for hole in working.staged.holes() {
+            for span in chunks(hole) {
                 let bytes = self.read_base(working, span).await.map_err(from_vfs)?;
-                at += span.size;
                 let staged = working.staged.clone();
                 blocking(move || Ok(staged.fill(span.offset, &bytes)?)).await.map_err(from_vfs)?;
             }
@@ -279,9 +295,7 @@ impl Volume {
             return Ok(false);
         }
         let node = Node::of(path.clone(), stands);
-        let mut at = 0;
-        while at < source.size() {
-            let span = Span::new(at, CHUNK_BYTES.min(source.size() - at));
+        for span in chunks(Span::new(0, source.size())) {
             let there = collect(self.storage.read(&node, span).await?, CHUNK_BYTES as usize).await?;
             let source = source.clone();
             let here = blocking(move || {
@@ -292,7 +306,6 @@ impl Volume {
             if here.await.map_err(from_vfs)? != there {
                 return Ok(false);
             }
-            at += span.size;
         }
         Ok(true)
     }
@@ -319,6 +332,9 @@ impl Volume {
     }
 
     async fn make_parents(&self, path: &Path) -> Result<()> {
+        if !self.features.can.contains(Can::DIRECTORIES) {
+            return Ok(());
+        }
         let mut above: Vec<Path> = up(path).skip(1).filter(|path| !path.is_root()).collect();
         above.reverse();
         for directory in above {
@@ -387,58 +403,109 @@ impl Volume {
         replaces: Option<&Seen>,
     ) -> Result<Outcome> {
         let moves = if from.kind == Kind::File { Can::MOVE } else { Can::MOVE_DIRECTORIES };
-        let copies = self.features.can.contains(Can::COPY);
-        let replaced = node_of(replaces);
-        let moved = if !self.as_expected(to, replaces).await? {
-            Err(Error::new(ErrorKind::AlreadyExists, "another version stands there"))
-        } else if self.features.can.contains(moves) {
-            self.storage.move_to(&from.node(), to, replaced.as_ref()).await
-        } else if copies {
-            self.storage.copy_to(&from.node(), to, replaced.as_ref()).await
-        } else {
-            self.write_anew(id, from, to, replaced).await
-        };
-        let entry = match moved {
-            Ok(entry) => entry,
-            Err(error)
-                if matches!(
-                    error.kind,
-                    ErrorKind::NotFound | ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists
-                ) =>
-            {
-                let Some(entry) = self.moved_before(from, to, error).await? else { return Ok(Outcome::Overtaken) };
-                entry
-            }
+        if !self.features.can.contains(moves) {
+            return self.execute_copy(id, from, to, replaces).await;
+        }
+        let mut moved = self.try_move(from, to, replaces).await;
+        if moved.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound)
+            && self.storage.stat(&from.path).await?.is_some()
+        {
+            self.make_parents(to).await?;
+            moved = self.try_move(from, to, replaces).await;
+        }
+        let error = match moved {
+            Ok(entry) => return Ok(Outcome::Moved(entry)),
+            Err(error) if is_refusal(&error) => error,
             Err(error) => return Err(error),
         };
-        if !self.features.can.contains(moves) {
-            self.execute_remove(from).await?;
+        match (self.storage.stat(&from.path).await?, self.storage.stat(to).await?) {
+            // It happened earlier, and the answer was lost.
+            (None, Some(entry)) if entry.kind == from.kind && entry.size == from.size => Ok(Outcome::Moved(entry)),
+            (None, Some(_)) => Err(error),
+            (stands, _) => Ok(self.not_renamed(&from.path, stands.is_some())),
         }
-        Ok(Outcome::Moved(entry))
     }
 
-    /// Whether a refused move happened earlier and its answer was lost. None: what was to be moved is gone for good.
-    async fn moved_before(&self, from: &Seen, to: &Path, error: Error) -> Result<Option<Entry>> {
-        let (source, target) = (self.storage.stat(&from.path).await?, self.storage.stat(to).await?);
-        let same = |entry: &Entry| {
-            let known = from.cookie.is_some() && from.cookie == entry.cookie;
-            let alike = entry.size == from.size && (from.version.is_none() || entry.version == from.version);
-            entry.kind == from.kind && (known || alike || from.kind == Kind::Directory)
-        };
-        match (source, target) {
-            (None, Some(entry)) if same(&entry) => Ok(Some(entry)),
-            (None, None) => {
-                self.tell(&from.path, "the file was not renamed: it was removed elsewhere meanwhile");
-                Ok(None)
-            }
-            // Copied before, and not yet removed where it was.
-            (Some(_), Some(entry)) if !self.features.can.contains(Can::MOVE) && same(&entry) => Ok(Some(entry)),
-            (Some(_), _) => {
-                self.tell(to, "the file was not renamed: another one was put there, or it was changed, elsewhere");
-                Ok(None)
-            }
-            (None, Some(_)) => Err(error),
+    async fn try_move(&self, from: &Seen, to: &Path, replaces: Option<&Seen>) -> Result<Entry> {
+        if !self.as_expected(to, replaces).await? {
+            return Err(Error::new(ErrorKind::AlreadyExists, "another version stands there"));
         }
+        self.storage.move_to(&from.node(), to, node_of(replaces).as_ref()).await
+    }
+
+    /// A rename in two steps: a copy, and the removal of what was copied. That the copy is there is written down before
+    /// the removal begins, so that whatever gets lost in between, nothing is removed that was not copied.
+    async fn execute_copy(
+        self: &Arc<Self>,
+        id: u64,
+        from: &Seen,
+        to: &Path,
+        replaces: Option<&Seen>,
+    ) -> Result<Outcome> {
+        let progress = self.scope.progress(id);
+        if progress.load().await?.as_deref() != Some(COPIED) {
+            let mut copied = self.try_copy(id, from, to, replaces).await;
+            if copied.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound)
+                && self.storage.stat(&from.path).await?.is_some()
+            {
+                self.make_parents(to).await?;
+                copied = self.try_copy(id, from, to, replaces).await;
+            }
+            match copied {
+                Ok(_) => {}
+                Err(error) if is_refusal(&error) => {
+                    let (source, target) = (self.storage.stat(&from.path).await?, self.storage.stat(to).await?);
+                    let copied = match (&source, &target) {
+                        (Some(source), Some(target)) => self.are_same((&from.path, source), (to, target)).await?,
+                        _ => false,
+                    };
+                    if !copied {
+                        return Ok(self.not_renamed(&from.path, source.is_some()));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            progress.save(COPIED).await?;
+        }
+        self.execute_remove(from).await?;
+        let entry = self.storage.stat(to).await?;
+        Ok(entry.map_or(Outcome::Overtaken, Outcome::Moved))
+    }
+
+    async fn try_copy(self: &Arc<Self>, id: u64, from: &Seen, to: &Path, replaces: Option<&Seen>) -> Result<Entry> {
+        if !self.as_expected(to, replaces).await? {
+            return Err(Error::new(ErrorKind::AlreadyExists, "another version stands there"));
+        }
+        if self.features.can.contains(Can::COPY) {
+            self.storage.copy_to(&from.node(), to, node_of(replaces).as_ref()).await
+        } else {
+            self.write_anew(id, from, to, node_of(replaces)).await
+        }
+    }
+
+    fn not_renamed(&self, path: &Path, stands: bool) -> Outcome {
+        self.tell(
+            path,
+            match stands {
+                true => "the file was not renamed: it was changed, or something was put in its way, elsewhere",
+                false => "the file was not renamed: it was removed elsewhere meanwhile",
+            },
+        );
+        Outcome::Overtaken
+    }
+
+    /// Whether two files at the provider are the same, byte for byte.
+    async fn are_same(&self, one: (&Path, &Entry), other: (&Path, &Entry)) -> Result<bool> {
+        let Some(size) = one.1.size.filter(|size| other.1.size == Some(*size)) else { return Ok(false) };
+        let (one, other) = (Node::of(one.0.clone(), one.1), Node::of(other.0.clone(), other.1));
+        for span in chunks(Span::new(0, size)) {
+            let here = collect(self.storage.read(&one, span).await?, CHUNK_BYTES as usize).await?;
+            let there = collect(self.storage.read(&other, span).await?, CHUNK_BYTES as usize).await?;
+            if here != there {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// For a storage that neither moves nor copies: what was read is written at the other place.
@@ -485,6 +552,17 @@ impl Source for StagedSource {
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self.file.as_ref(), buffer, offset)
     }
+}
+
+/// A span in pieces that fit into memory.
+fn chunks(span: Span) -> impl Iterator<Item = Span> {
+    let starts = (span.offset..span.end()).step_by(CHUNK_BYTES as usize);
+    starts.map(move |start| Span::new(start, CHUNK_BYTES.min(span.end() - start)))
+}
+
+/// Whether the storage says that things are not as they were expected.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::NotFound | ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists)
 }
 
 /// A path and everything above it.

@@ -137,8 +137,9 @@ mod tests {
     }
 
     fn log(actions: Vec<Action>) -> BTreeMap<u64, Intent> {
-        let intent =
-            |(id, action)| (id, Intent { id, action, since: Timestamp { seconds: 0, nanoseconds: 0 }, failure: None });
+        let intent = |(id, action)| {
+            (id, Intent { id, action, since: Timestamp { seconds: 0, nanoseconds: 0 }, started: false, failure: None })
+        };
         (0..).zip(actions).map(intent).collect()
     }
 

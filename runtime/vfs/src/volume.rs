@@ -446,8 +446,11 @@ fn recover(scope: &Scope) -> Result<HashMap<u64, Arc<Working>>> {
     let mut working = HashMap::new();
     for intent in found {
         let Action::Write { staged, base, .. } = intent.action else { continue };
-        let recovered = scope.recover(staged, base.as_ref().map(Base::size))?;
-        working.insert(staged, Arc::new(Working::new(recovered, intent.id, base)));
+        match scope.recover(staged, base.as_ref().map(Base::size)) {
+            Ok(recovered) => drop(working.insert(staged, Arc::new(Working::new(recovered, intent.id, base)))),
+            // Its upload will say so and block what depends on it; everything else goes on.
+            Err(error) => tracing::error!(?error, staged, "the content of a pending write could not be opened"),
+        }
     }
     Ok(working)
 }

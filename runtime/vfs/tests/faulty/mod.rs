@@ -1,0 +1,183 @@
+//! A storage over one that works, which on demand fails, loses answers, and can less than it could.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use causeway_storage::{
+    Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, MemorySource, Node, Page, Path, Result, Room,
+    Source, Span, Storage, Timestamp, WriteIntent, WriteLog, WriteLogNone, collect,
+};
+
+#[derive(Debug)]
+pub(crate) struct Faulty {
+    inner: Arc<dyn Storage>,
+    features: Arc<Features>,
+    failing: AtomicBool,
+    /// Of a thousand calls, so many fail before anything happens.
+    fails: AtomicU64,
+    /// Of a thousand changes, so many happen and their answer is lost.
+    loses: AtomicU64,
+    random: AtomicU64,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: Arc<dyn Storage>) -> Faulty {
+        Faulty::without(inner, Can::empty())
+    }
+
+    /// One that cannot do this.
+    pub(crate) fn without(inner: Arc<dyn Storage>, cannot: Can) -> Faulty {
+        let mut features = (*inner.features()).clone();
+        features.can -= cannot;
+        Faulty {
+            inner,
+            features: Arc::new(features),
+            failing: AtomicBool::new(false),
+            fails: AtomicU64::new(0),
+            loses: AtomicU64::new(0),
+            random: AtomicU64::new(0x2545_f491_4f6c_dd1d),
+        }
+    }
+
+    /// From now on, so many of a thousand calls fail, and of a thousand changes lose their answers.
+    pub(crate) fn disturb(&self, fails: u64, loses: u64) {
+        self.fails.store(fails, Ordering::SeqCst);
+        self.loses.store(loses, Ordering::SeqCst);
+    }
+
+    fn happens(&self, of_thousand: u64) -> bool {
+        let number = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
+        let mixed = (number ^ (number >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 29)) % 1000 < of_thousand
+    }
+
+    /// The answer of a change, unless it gets lost.
+    fn answer<T>(&self, done: T) -> Result<T> {
+        if self.happens(self.loses.load(Ordering::SeqCst)) {
+            return Err(Error::new(ErrorKind::Unavailable(None), "the answer got lost"));
+        }
+        Ok(done)
+    }
+
+    /// Where empty directories do not exist, one goes with its last entry.
+    async fn prune(&self, path: &Path) {
+        if self.features.can.contains(Can::EMPTY_DIRECTORIES) {
+            return;
+        }
+        for above in std::iter::successors(path.parent(), Path::parent).filter(|above| !above.is_root()) {
+            let Ok(Some(entry)) = self.inner.stat(&above).await else { return };
+            if self.inner.remove_directory(&Node::of(above, &entry)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// From now on, every call fails as if nothing answered, or none does.
+    pub(crate) fn fail_all(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// What the storage below has.
+    pub(crate) async fn stored(&self, path: &Path) -> Option<Vec<u8>> {
+        let entry = self.inner.stat(path).await.unwrap()?;
+        let size = entry.size.unwrap();
+        let body = self.inner.read(&Node::of(path.clone(), &entry), Span::new(0, size)).await.unwrap();
+        Some(collect(body, size as usize).await.unwrap().to_vec())
+    }
+
+    /// Fills the root with so many files, past everything.
+    pub(crate) async fn populate(&self, files: usize) {
+        for number in 0..files {
+            let intent = WriteIntent {
+                path: Path::parse(&format!("f{number:06}")).unwrap(),
+                existing: None,
+                modified: None,
+                media_type: "text/plain".into(),
+            };
+            let content = Arc::new(MemorySource(Bytes::from_static(b"x")));
+            self.inner.write(&intent, content, Arc::new(WriteLogNone)).await.unwrap();
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.failing.load(Ordering::SeqCst) || self.happens(self.fails.load(Ordering::SeqCst)) {
+            return Err(Error::new(ErrorKind::Unavailable(None), "nobody answers"));
+        }
+        Ok(())
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Storage for Faulty {
+    fn features(&self) -> Arc<Features> {
+        self.features.clone()
+    }
+
+    async fn probe(&self) -> Result<Identity> {
+        self.check()?;
+        self.inner.probe().await
+    }
+
+    async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
+        self.check()?;
+        self.inner.stat(path).await
+    }
+
+    async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {
+        self.check()?;
+        self.inner.list(directory, cursor).await
+    }
+
+    async fn read(&self, file: &Node, span: Span) -> Result<Body> {
+        self.check()?;
+        self.inner.read(file, span).await
+    }
+
+    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
+        self.check()?;
+        self.answer(self.inner.write(intent, content, log).await?)
+    }
+
+    async fn remove_file(&self, file: &Node) -> Result<()> {
+        self.check()?;
+        self.inner.remove_file(file).await?;
+        self.prune(&file.path).await;
+        self.answer(())
+    }
+
+    async fn make_directory(&self, path: &Path) -> Result<Entry> {
+        self.check()?;
+        self.answer(self.inner.make_directory(path).await?)
+    }
+
+    async fn remove_directory(&self, directory: &Node) -> Result<()> {
+        self.check()?;
+        self.answer(self.inner.remove_directory(directory).await?)
+    }
+
+    async fn move_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
+        self.check()?;
+        let moved = self.inner.move_to(from, to, replaces).await?;
+        self.prune(&from.path).await;
+        self.answer(moved)
+    }
+
+    async fn copy_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
+        self.check()?;
+        self.answer(self.inner.copy_to(from, to, replaces).await?)
+    }
+
+    async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
+        self.check()?;
+        self.answer(self.inner.set_modified(node, modified).await?)
+    }
+
+    async fn room(&self) -> Result<Room> {
+        self.check()?;
+        self.inner.room().await
+    }
+}
