@@ -109,7 +109,7 @@ fn stands_at(
     if !after_prefix.contains(&mark.word) {
         return false;
     }
-    // A digest or an encoded key is the whole value; plain text may have a name before it, as in Basic.
+    // Held against the real request, so that nothing in a secret moves where its value ends.
     let mut expected = value.clone().into_bytes();
     for mark in marks {
         expected = replace(&expected, mark.word.as_bytes(), &mark.real);
