@@ -11,6 +11,8 @@ use causeway_http::{Egress, Secrets};
 use causeway_storage::{Encoding, Error, ErrorKind, Result, Secret, Settings, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Io;
+
 /// A value of a backend's state and the number of its last change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -34,10 +36,23 @@ pub trait State: Send + Sync {
     async fn remove(&self, key: &str) -> Result<()>;
 }
 
-/// Gives each backend its state.
-pub trait States: Send + Sync {
-    /// The state of a tenant's backend.
-    fn of(&self, tenant: &str, backend: &str) -> Arc<dyn State>;
+/// Which of a backend's two sets of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// What the component may read.
+    State,
+    /// Secrets that it may only use.
+    Slot,
+}
+
+/// Keeps what belongs to backends: their state, and, sealed, what the host itself writes down.
+pub trait Keeper: Send + Sync {
+    /// A set of values of a tenant's backend.
+    fn state(&self, tenant: &str, backend: &str, space: Space) -> Arc<dyn State>;
+    /// Seals bytes that only this backend may open again, and only as what they are.
+    fn seal(&self, tenant: &str, backend: &str, what: &str, bytes: &[u8]) -> Result<Vec<u8>>;
+    /// Opens what was sealed for this backend as this; none if it was sealed for another, or with another key.
+    fn unseal(&self, tenant: &str, backend: &str, what: &str, sealed: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// All that belongs to one backend.
@@ -49,7 +64,9 @@ pub(crate) struct Backend {
     pub(crate) encoding: Encoding,
     pub(crate) state: Arc<dyn State>,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) keeper: Arc<dyn Keeper>,
     pub(crate) uses: Arc<HashMap<String, SecretUse>>,
+    pub(crate) io: Io,
     pub(crate) egress: Arc<Egress>,
 }
 
@@ -67,7 +84,10 @@ impl Backend {
     pub(crate) fn reveal(&self, secret: &SecretRef) -> Result<Secret> {
         let absent = || Error::new(ErrorKind::NotFound, format!("the secret \"{}\" is not set", secret.name));
         if !self.uses.get(&secret.name).is_some_and(|uses| uses.reveal) {
-            return Err(Error::new(ErrorKind::Denied, format!("the secret \"{}\" is not declared to be revealed", secret.name)));
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("the secret \"{}\" is not declared to be revealed", secret.name),
+            ));
         }
         let whole = self.slots.get(&secret.name).ok_or_else(absent)?;
         match &secret.field {
@@ -76,9 +96,6 @@ impl Backend {
         }
     }
 }
-
-/// How the keys begin under which slots are stored beside the component's own state; no component can name one.
-const SLOT_KEY: &str = "\u{1}slot/";
 
 /// Secrets by name: those in the settings, and slots that captures or the component fill. A slot is stored before it is
 /// used, and read back when the backend is opened.
@@ -104,7 +121,7 @@ impl Slots {
     pub(crate) async fn open(settings: Arc<Settings>, declared: Vec<String>, state: Arc<dyn State>) -> Result<Slots> {
         let mut filled = HashMap::new();
         for name in declared.iter().filter(|name| !name.ends_with('*')) {
-            if let Some(held) = state.get(&format!("{SLOT_KEY}{name}")).await? {
+            if let Some(held) = state.get(name).await? {
                 filled.insert(name.clone(), serde_json::from_slice(&held.value).map_err(Error::internal)?);
             }
         }
@@ -119,7 +136,8 @@ impl Slots {
         match self.slot(name) {
             Some(slot) => {
                 let at = SystemTime::now() + lives;
-                let expires_ms = at.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|at| u64::try_from(at.as_millis()).ok());
+                let expires_ms =
+                    at.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|at| u64::try_from(at.as_millis()).ok());
                 self.store(name, Slot { expires_ms, ..slot }).await
             }
             None => Ok(()),
@@ -128,7 +146,7 @@ impl Slots {
 
     pub(crate) async fn empty(&self, name: &str) -> Result<()> {
         if self.is_declared(name) {
-            self.state.remove(&format!("{SLOT_KEY}{name}")).await?;
+            self.state.remove(name).await?;
             self.filled.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
         Ok(())
@@ -157,7 +175,7 @@ impl Slots {
         }
         let record = serde_json::to_vec(&slot).map_err(Error::internal)?;
         // Stored first: a token that was rotated must not be lost.
-        self.state.set(&format!("{SLOT_KEY}{name}"), &record, None).await?;
+        self.state.set(name, &record, None).await?;
         self.filled.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), slot);
         Ok(())
     }

@@ -13,7 +13,7 @@ use causeway_http::Gate;
 use causeway_storage::{Descriptor, Error, ErrorKind, Make, Result};
 use sha2::{Digest, Sha256};
 
-use crate::backend::States;
+use crate::backend::Keeper;
 use crate::bindings::exports::causeway::provider::setup;
 use crate::compiled::CompiledCache;
 use crate::component::Component;
@@ -32,7 +32,7 @@ const TYPES: [&str; 3] = ["types", "requests", "secret-uses"];
 const ALWAYS: [&str; 8] = ["settings", "http", "state", "clock", "random", "log", "content", "crypto"];
 
 /// What a component may use if the operator grants it by name.
-const GRANTABLE: [&str; 1] = ["reveal"];
+const GRANTABLE: [&str; 3] = ["reveal", "foreign-hosts", "assigned-hosts"];
 
 /// What every component must export.
 const REQUIRED: [&str; 3] = ["setup", "browsing", "reading"];
@@ -69,7 +69,11 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection> {
         exports: Vec::new(),
         wasi: false,
     };
-    let (imports, exports) = names(wasm).map_err(|error| invalid("the file is not a WebAssembly component".into()).with_detail(error))?;
+    if !wasmparser::Parser::is_component(wasm) {
+        return Err(invalid("the file is not a WebAssembly component".into()));
+    }
+    let (imports, exports) =
+        names(wasm).map_err(|error| invalid("the file is not a WebAssembly component".into()).with_detail(error))?;
     let mut unknown = Vec::new();
     for name in imports {
         if name.starts_with("wasi:") {
@@ -92,7 +96,8 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection> {
             inspection.exports.push(interface.to_owned());
         }
     }
-    let missing: Vec<_> = REQUIRED.into_iter().filter(|name| !inspection.exports.iter().any(|export| export == name)).collect();
+    let missing: Vec<_> =
+        REQUIRED.into_iter().filter(|name| !inspection.exports.iter().any(|export| export == name)).collect();
     if !missing.is_empty() {
         return Err(invalid(format!("the component does not export what every provider must: {}", missing.join(", "))));
     }
@@ -116,9 +121,6 @@ fn interface(name: &str) -> Result<Option<&str>> {
 fn names(wasm: &[u8]) -> Result<(Vec<String>, Vec<String>), wasmparser::BinaryReaderError> {
     use wasmparser::{Parser, Payload};
     let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0u32);
-    if !Parser::is_component(wasm) {
-        return Err(wasmparser::Parser::new(0).parse(b"not a component!", true).err().unwrap_or_else(|| unreachable!()));
-    }
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
@@ -154,7 +156,7 @@ pub struct Surroundings {
     /// The way out.
     pub gate: Arc<Gate>,
     /// What outlives a call.
-    pub states: Arc<dyn States>,
+    pub keeper: Arc<dyn Keeper>,
 }
 
 /// Compiles, checks and describes components.
@@ -179,7 +181,11 @@ impl Catalog {
 
     /// The providers of all `*.wasm` files in a directory, and those files that cannot be used. `progress` hears of each
     /// file before work on it begins.
-    pub async fn load(&self, directory: &Path, mut progress: impl FnMut(&Path)) -> Result<(Vec<Arc<GuestProvider>>, Vec<Refused>)> {
+    pub async fn load(
+        &self,
+        directory: &Path,
+        mut progress: impl FnMut(&Path),
+    ) -> Result<(Vec<Arc<GuestProvider>>, Vec<Refused>)> {
         let mut paths = Vec::new();
         for item in std::fs::read_dir(directory)? {
             let path = item?.path();
@@ -253,9 +259,12 @@ async fn describe(component: &Arc<Component>) -> Result<setup::Descriptor> {
 
 fn check_descriptor(described: &setup::Descriptor) -> Result<()> {
     let sound = |name: &str| {
-        !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
-    let faulty = |what: String| Err(Error::new(ErrorKind::Invalid, format!("the component's descriptor is faulty: {what}")));
+    let faulty =
+        |what: String| Err(Error::new(ErrorKind::Invalid, format!("the component's descriptor is faulty: {what}")));
     if let Some(name) = std::iter::once(&described.name).chain(&described.aliases).find(|name| !sound(name)) {
         return faulty(format!("`{name}` is no name (lower case letters, digits and dashes)"));
     }

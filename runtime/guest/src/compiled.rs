@@ -62,7 +62,8 @@ impl CompiledCache {
             }
         }
         let component = Component::new(engine, wasm).map_err(|error| {
-            Error::new(causeway_storage::ErrorKind::Invalid, "the file is not a component that can be compiled").with_detail(error)
+            Error::new(causeway_storage::ErrorKind::Invalid, "the file is not a component that can be compiled")
+                .with_detail(error)
         })?;
         let code = component.serialize().map_err(Error::internal)?;
         let tag = self.tag(&path, &code).finalize().into_bytes();

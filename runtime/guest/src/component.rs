@@ -12,7 +12,7 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::backend::Backend;
 use crate::bindings::exports::causeway::provider as exports;
-use crate::engine::{CALL_DEADLINE, Engine, MOST_TICKS};
+use crate::engine::{AbortOnDrop, CALL_DEADLINE, Engine, Io, MOST_TICKS};
 use crate::host::{self, Call};
 
 /// A component that is ready to be called.
@@ -37,7 +37,11 @@ pub(crate) struct Component {
 
 impl Component {
     /// Links a compiled component with what the host offers. Its imports have been checked before.
-    pub(crate) fn link(engine: &Arc<Engine>, component: &wasmtime::component::Component, wasi: bool) -> Result<Component> {
+    pub(crate) fn link(
+        engine: &Arc<Engine>,
+        component: &wasmtime::component::Component,
+        wasi: bool,
+    ) -> Result<Component> {
         let faulty = |error: wasmtime::Error| {
             Error::new(ErrorKind::Invalid, "the component does not fit the contract").with_detail(format!("{error:#}"))
         };
@@ -64,6 +68,11 @@ impl Component {
             jobs: exports::jobs::GuestIndices::new(&pre).ok(),
             pre,
         })
+    }
+
+    /// The threads that have sockets.
+    pub(crate) fn io(&self) -> Io {
+        self.engine.io.clone()
     }
 
     /// Calls an exported function in a fresh instance, on the component threads. What traps, loops or asks for too much
@@ -113,22 +122,5 @@ impl Component {
             Ok(UpdateDeadline::Yield(1))
         });
         store
-    }
-}
-
-/// A call that nobody waits for any more is ended.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl<T> Future for AbortOnDrop<T> {
-    type Output = std::result::Result<T, tokio::task::JoinError>;
-
-    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(context)
     }
 }

@@ -127,7 +127,8 @@ pub(crate) fn wit_kind(kind: storage::Kind) -> types::Kind {
 
 /// An entry, its name as people see it.
 pub(crate) fn entry(entry: types::Entry, encoding: storage::Encoding) -> Result<storage::Entry, Error> {
-    let types::Entry { name, kind: of, cookie, size, modified, created, version, media_type, digests, notes: noted } = entry;
+    let types::Entry { name, kind: of, cookie, size, modified, created, version, media_type, digests, notes: noted } =
+        entry;
     if cookie.as_ref().is_some_and(|cookie| cookie.len() > 4096) {
         return Err(fault("a cookie is longer than 4 KiB"));
     }
@@ -158,7 +159,8 @@ fn notes(noted: types::Notes) -> storage::Notes {
 }
 
 pub(crate) fn request(request: requests::Request) -> Result<http::Request, Error> {
-    let requests::Request { method, url, headers, body, captures, cookies, redirects, repeatable, patience_ms, http1 } = request;
+    let requests::Request { method, url, headers, body, captures, cookies, redirects, repeatable, patience_ms, http1 } =
+        request;
     let header = |header: requests::Header| http::Header { name: header.name, value: pieces(header.value) };
     Ok(http::Request {
         method,
@@ -312,7 +314,9 @@ pub(crate) fn option_spec(spec: &setup::OptionSpec) -> storage::OptionSpec {
 
 pub(crate) fn read_plan(plan: reading::ReadPlan) -> Result<transfer::ReadPlan, Error> {
     let remote = match plan {
-        reading::ReadPlan::Literal(bytes) if bytes.len() > 64 * 1024 => return Err(fault("literal content is longer than 64 KiB")),
+        reading::ReadPlan::Literal(bytes) if bytes.len() > 64 * 1024 => {
+            return Err(fault("literal content is longer than 64 KiB"));
+        }
         reading::ReadPlan::Literal(bytes) => return Ok(transfer::ReadPlan::Literal(bytes.into())),
         reading::ReadPlan::Remote(remote) => remote,
     };
@@ -339,7 +343,7 @@ fn segment(segment: reading::Segment) -> Result<transfer::Segment, Error> {
         ranges: match segment.ranges {
             reading::Ranges::ByHeader => transfer::Ranges::ByHeader,
             reading::Ranges::Placed => transfer::Ranges::Placed,
-            reading::Ranges::None => transfer::Ranges::None,
+            reading::Ranges::None => transfer::Ranges::Whole,
         },
         decoding: match segment.decoding {
             reading::Decoding::Plain => transfer::Decoding::Plain,
@@ -354,8 +358,21 @@ fn segment(segment: reading::Segment) -> Result<transfer::Segment, Error> {
 fn check(check: reading::Check) -> transfer::Check {
     match check {
         reading::Check::Digest(value) => transfer::Check::Digest(digest_value(value)),
-        reading::Check::MegaMac(mac) => transfer::Check::MegaMac { mac: mac.mac, key: mac.key, nonce: mac.nonce },
+        reading::Check::MegaMac(_) => transfer::Check::MegaMac,
     }
+}
+
+/// How a change ended, its entry as people see it.
+pub(crate) fn outcome(outcome: types::Outcome, encoding: storage::Encoding) -> Result<transfer::Outcome, Error> {
+    Ok(match outcome {
+        types::Outcome::Done(done) => transfer::Outcome::Done(done.map(|done| entry(done, encoding)).transpose()?),
+        types::Outcome::Pending(job) if job.ticket.len() > 64 * 1024 => {
+            return Err(fault("a ticket is longer than 64 KiB"));
+        }
+        types::Outcome::Pending(job) => {
+            transfer::Outcome::Pending(transfer::Job { ticket: job.ticket, after_ms: job.after_ms })
+        }
+    })
 }
 
 pub(crate) fn part_plan(plan: writing::PartPlan) -> Result<transfer::PartPlan, Error> {

@@ -47,6 +47,7 @@ const TENANTS: usize = 10_000;
 pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) threads: Option<tokio::runtime::Runtime>,
+    pub(crate) io: Io,
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
     tenants: Mutex<LruCache<String, Arc<Semaphore>>>,
@@ -60,7 +61,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts the engine.
+    /// Starts the engine. The runtime that it is called on is the one whose threads have sockets.
     pub fn new() -> Result<Arc<Engine>> {
         let wasmtime = wasmtime::Engine::new(&config()).map_err(Error::internal)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -80,9 +81,12 @@ impl Engine {
         Ok(Arc::new(Engine {
             wasmtime,
             threads: Some(threads),
+            io: Io(tokio::runtime::Handle::try_current().map_err(Error::internal)?),
             small: Arc::new(Semaphore::new(SMALL_CALLS)),
             large: Arc::new(Semaphore::new(LARGE_CALLS)),
-            tenants: Mutex::new(LruCache::new(std::num::NonZeroUsize::new(TENANTS).unwrap_or(std::num::NonZeroUsize::MIN))),
+            tenants: Mutex::new(LruCache::new(
+                std::num::NonZeroUsize::new(TENANTS).unwrap_or(std::num::NonZeroUsize::MIN),
+            )),
             stop,
         }))
     }
@@ -106,6 +110,37 @@ impl Drop for Engine {
         if let Some(threads) = self.threads.take() {
             threads.shutdown_background();
         }
+    }
+}
+
+/// The threads that have sockets and talk to the database; component threads have neither.
+#[derive(Clone, Debug)]
+pub(crate) struct Io(tokio::runtime::Handle);
+
+impl Io {
+    /// Runs something there, and ends it when nobody waits for it any more.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        AbortOnDrop(self.0.spawn(work)).await.map_err(Error::internal)?
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+pub(crate) struct AbortOnDrop<T>(pub(crate) tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = std::result::Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0).poll(context)
     }
 }
 

@@ -40,7 +40,7 @@ const RESOURCES: usize = 256;
 /// Everything that belongs to one call.
 pub(crate) struct Call {
     pub(crate) backend: Option<Arc<Backend>>,
-    pub(crate) budget: CallBudget,
+    budget: Arc<CallBudget>,
     pub(crate) table: ResourceTable,
     pub(crate) limits: StoreLimits,
     pub(crate) ticks: u32,
@@ -62,7 +62,7 @@ impl Call {
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
-        Call { backend, budget: CallBudget::default(), table, limits, ticks: 0, logged: 0, wasi: None }
+        Call { backend, budget: Arc::new(CallBudget::new()), table, limits, ticks: 0, logged: 0, wasi: None }
     }
 
     fn backend(&self) -> wasmtime::Result<Arc<Backend>> {
@@ -88,6 +88,8 @@ pub(crate) fn link(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
     wit::content::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
     wit::crypto::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
     wit::reveal::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
+    wit::foreign_hosts::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
+    wit::assigned_hosts::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
     Ok(())
 }
 
@@ -125,7 +127,7 @@ impl wit::settings::Host for Call {
 }
 
 /// An answer that is read bit by bit.
-pub(crate) struct OpenBody {
+pub struct OpenBody {
     body: Body,
     /// What came and was not asked for yet.
     rest: bytes::Bytes,
@@ -133,9 +135,8 @@ pub(crate) struct OpenBody {
 
 impl wit::http::Host for Call {
     async fn send(&mut self, request: wit::requests::Request) -> Answer<wit::requests::Response> {
-        let backend = self.backend()?;
-        let sent = async { backend.egress.send(&convert::request(request)?, &self.budget).await.map(convert::response) };
-        answer(sent.await)
+        let (backend, budget) = (self.backend()?, self.budget.clone());
+        answer(send(backend, budget, request).await)
     }
 
     async fn send_all(
@@ -146,21 +147,15 @@ impl wit::http::Host for Call {
         if requests.len() > SIDE_BY_SIDE {
             return Err(wasmtime::Error::msg("more than 32 requests at once"));
         }
-        let budget = &self.budget;
-        let send = |request| {
-            let backend = backend.clone();
-            async move {
-                let request = convert::request(request)?;
-                backend.egress.send(&request, budget).await.map(convert::response)
-            }
-        };
+        let send = |request| send(backend.clone(), self.budget.clone(), request);
         let answers = futures::future::join_all(requests.into_iter().map(send)).await;
         Ok(answers.into_iter().map(|sent| sent.map_err(convert::wit_error)).collect())
     }
 
     async fn open(&mut self, request: wit::requests::Request) -> Answer<(wit::requests::Response, Resource<OpenBody>)> {
-        let backend = self.backend()?;
-        let opened = async { backend.egress.open(&convert::request(request)?, &self.budget).await };
+        let (backend, budget) = (self.backend()?, self.budget.clone());
+        let io = backend.io.clone();
+        let opened = io.run(async move { backend.egress.open(&convert::request(request)?, &budget).await });
         match opened.await {
             Ok((response, body)) => {
                 let body = self.table.push(OpenBody { body, rest: bytes::Bytes::new() })?;
@@ -169,6 +164,16 @@ impl wit::http::Host for Call {
             Err(error) => answer(Err(error)),
         }
     }
+}
+
+/// Sends a request, on the threads that have sockets.
+async fn send(
+    backend: Arc<Backend>,
+    budget: Arc<CallBudget>,
+    request: wit::requests::Request,
+) -> Result<wit::requests::Response, Error> {
+    let io = backend.io.clone();
+    io.run(async move { backend.egress.send(&convert::request(request)?, &budget).await.map(convert::response) }).await
 }
 
 impl wit::http::HostBody for Call {
@@ -193,30 +198,51 @@ impl wit::http::HostBody for Call {
 
 impl wit::state::Host for Call {
     async fn get(&mut self, key: String) -> wasmtime::Result<Option<wit::state::Held>> {
-        let held = self.backend()?.state.get(&key).await.map_err(trap)?;
+        let backend = self.backend()?;
+        let io = backend.io.clone();
+        let held = io.run(async move { backend.state.get(&key).await }).await.map_err(trap)?;
         Ok(held.map(|held| wit::state::Held { value: held.value, change: held.change }))
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>, lives_ms: Option<u64>) -> Answer<()> {
-        answer(self.backend()?.state.set(&key, &value, lives(lives_ms)).await)
+        let backend = self.backend()?;
+        let io = backend.io.clone();
+        answer(io.run(async move { backend.state.set(&key, &value, lives(lives_ms)).await }).await)
     }
 
-    async fn swap(&mut self, key: String, value: Vec<u8>, lives_ms: Option<u64>, expected: Option<u64>) -> Answer<bool> {
-        answer(self.backend()?.state.swap(&key, &value, lives(lives_ms), expected).await)
+    async fn swap(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        lives_ms: Option<u64>,
+        expected: Option<u64>,
+    ) -> Answer<bool> {
+        let backend = self.backend()?;
+        let io = backend.io.clone();
+        answer(io.run(async move { backend.state.swap(&key, &value, lives(lives_ms), expected).await }).await)
     }
 
     async fn remove(&mut self, key: String) -> wasmtime::Result<()> {
         let backend = self.backend()?;
-        backend.slots.empty(&key).await.map_err(trap)?;
-        backend.state.remove(&key).await.map_err(trap)
+        let io = backend.io.clone();
+        let removed = io.run(async move {
+            backend.slots.empty(&key).await?;
+            backend.state.remove(&key).await
+        });
+        removed.await.map_err(trap)
     }
 
     async fn seal(&mut self, slot: String, value: Vec<u8>) -> Answer<()> {
-        answer(self.backend()?.slots.seal(&slot, value).await)
+        let backend = self.backend()?;
+        let io = backend.io.clone();
+        answer(io.run(async move { backend.slots.seal(&slot, value).await }).await)
     }
 
     async fn expire(&mut self, slot: String, lives_ms: u64) -> wasmtime::Result<()> {
-        self.backend()?.slots.expire(&slot, Duration::from_millis(lives_ms)).await.map_err(trap)
+        let backend = self.backend()?;
+        let io = backend.io.clone();
+        let lives = Duration::from_millis(lives_ms);
+        io.run(async move { backend.slots.expire(&slot, lives).await }).await.map_err(trap)
     }
 
     async fn sealed(&mut self, slot: String) -> wasmtime::Result<bool> {
@@ -270,7 +296,7 @@ impl wit::log::Host for Call {
 }
 
 /// Content being written, and the digests of it that were asked for: a question that comes again is answered from here.
-pub(crate) struct Content {
+pub struct Content {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) digests: Arc<Digests>,
 }
@@ -283,6 +309,13 @@ type DigestKey = (Algorithm, Vec<Span>);
 
 /// Digests kept for one write; beyond that they are computed anew.
 const DIGESTS: usize = 20_000;
+
+impl Digests {
+    /// The digest of the whole content, if it was asked for.
+    pub(crate) fn whole(&self, algorithm: Algorithm) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(algorithm, Vec::new())).cloned()
+    }
+}
 
 impl Content {
     async fn digest(&self, algorithm: Algorithm, spans: Vec<Span>) -> Result<Vec<u8>, Error> {
@@ -324,7 +357,12 @@ impl wit::content::HostSource for Call {
         Ok(self.table.get(&content)?.source.size())
     }
 
-    async fn digest(&mut self, content: Resource<Content>, digest: wit::types::Digest, spans: Vec<wit::types::Span>) -> Answer<Vec<u8>> {
+    async fn digest(
+        &mut self,
+        content: Resource<Content>,
+        digest: wit::types::Digest,
+        spans: Vec<wit::types::Span>,
+    ) -> Answer<Vec<u8>> {
         let spans = spans.into_iter().map(convert::span).collect();
         answer(self.table.get(&content)?.digest(convert::algorithm(digest), spans).await)
     }
@@ -373,5 +411,19 @@ impl wit::reveal::Host for Call {
     fn reveal(&mut self, secret: wit::requests::SecretRef) -> Answer<Vec<u8>> {
         let backend = self.backend()?;
         answer(backend.reveal(&convert::secret_ref(secret)).map(|secret| secret.expose().to_vec()))
+    }
+}
+
+impl wit::foreign_hosts::Host for Call {
+    fn allow(&mut self, url: String) -> Answer<()> {
+        let backend = self.backend()?;
+        answer(backend.egress.allow_foreign(&url, &self.budget))
+    }
+}
+
+impl wit::assigned_hosts::Host for Call {
+    fn allow(&mut self, url: String) -> Answer<()> {
+        let backend = self.backend()?;
+        answer(backend.egress.allow_assigned(&url, &self.budget))
     }
 }

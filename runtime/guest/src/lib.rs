@@ -17,7 +17,7 @@ mod planners;
 mod provider;
 mod storage;
 
-pub use backend::{Held, State, States};
+pub use backend::{Held, Keeper, Space, State};
 pub use catalog::{Catalog, Grants, Inspection, Refused, Surroundings, inspect};
 pub use compiled::CompiledCache;
 pub use engine::Engine;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use causeway_http::request::Response;
 use causeway_http::transfer::{
-    BeginAnswer, Part, PartAnswer, PartPlan, ReadPlan, ReadPlanner, Receipt, Remains, Upload, Verdict, WritePlanner,
+    Cutting, Outcome, Part, PartAnswer, PartPlan, ReadPlan, ReadPlanner, Receipt, Remains, Upload, Verdict, WritePlan,
+    WritePlanner,
 };
 use causeway_storage::{Algorithm, Error, Result, Source, Span, WriteIntent};
 use wasmtime::component::Resource;
@@ -32,7 +33,12 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(component: Arc<Component>, backend: Arc<Backend>, file: types::Node, size: Option<u64>) -> Reading {
+    pub(crate) fn new(
+        component: Arc<Component>,
+        backend: Arc<Backend>,
+        file: types::Node,
+        size: Option<u64>,
+    ) -> Reading {
         Reading { component, backend, file, size }
     }
 }
@@ -125,6 +131,10 @@ impl Writing {
         self.digests.whole(algorithm)
     }
 
+    fn outcome(&self, outcome: types::Outcome) -> Result<Outcome> {
+        convert::outcome(outcome, self.backend.encoding)
+    }
+
     fn content(&self) -> Content {
         Content { source: self.content.clone(), digests: self.digests.clone() }
     }
@@ -151,26 +161,20 @@ macro_rules! ask {
     }};
 }
 
-fn outcome(outcome: types::Outcome) -> types::Outcome {
-    outcome
-}
-
 fn session(session: String) -> Result<String> {
     if session.len() > SESSION { Err(convert::fault("a session is longer than 64 KiB")) } else { Ok(session) }
 }
 
 #[async_trait]
 impl WritePlanner for Writing {
-    type Outcome = types::Outcome;
-
-    async fn begin(&self) -> Result<BeginAnswer<types::Outcome>> {
+    async fn begin(&self) -> Result<WritePlan> {
         let intent = self.intent.clone();
         let plan = ask!(self, |guest, store, content| guest.call_begin_write(store, &intent, content));
         Ok(match plan {
-            writing::WritePlan::Complete(done) => BeginAnswer::Complete(outcome(done)),
-            writing::WritePlan::Upload(upload) => BeginAnswer::Upload(Upload {
+            writing::WritePlan::Complete(done) => WritePlan::Complete(self.outcome(done)?),
+            writing::WritePlan::Upload(upload) => WritePlan::Upload(Upload {
                 session: session(upload.session)?,
-                cutting: upload.cutting.map(|cutting| causeway_http::transfer::Cutting {
+                cutting: upload.cutting.map(|cutting| Cutting {
                     first_bytes: cutting.first_bytes,
                     other_bytes: cutting.other_bytes,
                     parallel: cutting.parallel,
@@ -186,7 +190,7 @@ impl WritePlanner for Writing {
         convert::part_plan(plan)
     }
 
-    async fn accept_part(&self, sent: &str, part: &Part, answer: Response) -> Result<PartAnswer<types::Outcome>> {
+    async fn accept_part(&self, sent: &str, part: &Part, answer: Response) -> Result<PartAnswer> {
         let (sent, part) = (sent.to_owned(), convert::wit_part(part));
         let answer = convert::response(answer);
         let judged = ask!(self, |guest, store, content| guest.call_accept_part(store, &sent, part, &answer));
@@ -196,15 +200,15 @@ impl WritePlanner for Writing {
             }
             writing::PartAnswer::Stored(receipt) => PartAnswer::Stored(receipt),
             writing::PartAnswer::At(progress) => PartAnswer::At(convert::progress(progress)),
-            writing::PartAnswer::Complete(done) => PartAnswer::Complete(outcome(done)),
+            writing::PartAnswer::Complete(done) => PartAnswer::Complete(self.outcome(done)?),
             writing::PartAnswer::Again(ms) => PartAnswer::Again(ms),
             writing::PartAnswer::Restart => PartAnswer::Restart,
         })
     }
 
-    async fn finish(&self, session: &str, receipts: &[Receipt]) -> Result<types::Outcome> {
+    async fn finish(&self, session: &str, receipts: &[Receipt]) -> Result<Outcome> {
         let (session, receipts) = (session.to_owned(), receipts.iter().map(convert::wit_receipt).collect::<Vec<_>>());
-        Ok(ask!(self, |guest, store, content| guest.call_finish_write(store, &session, &receipts, content)))
+        self.outcome(ask!(self, |guest, store, content| guest.call_finish_write(store, &session, &receipts, content)))
     }
 
     async fn abort(&self, session: &str) -> Result<()> {
@@ -213,13 +217,13 @@ impl WritePlanner for Writing {
         Ok(())
     }
 
-    async fn resume(&self, session: &str, receipts: &[Receipt]) -> Result<Remains<types::Outcome>> {
+    async fn resume(&self, session: &str, receipts: &[Receipt]) -> Result<Remains> {
         let (session, receipts) = (session.to_owned(), receipts.iter().map(convert::wit_receipt).collect::<Vec<_>>());
         let remains = ask!(self, |guest, store, content| guest.call_resume_write(store, &session, &receipts));
         Ok(match remains {
             writing::Remains::At(progress) => Remains::At(convert::progress(progress)),
             writing::Remains::Parts(parts) => Remains::Parts(parts),
-            writing::Remains::Complete(done) => Remains::Complete(outcome(done)),
+            writing::Remains::Complete(done) => Remains::Complete(self.outcome(done)?),
             writing::Remains::Nothing => Remains::Nothing,
         })
     }

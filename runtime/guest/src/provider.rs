@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use causeway_http::uses::SecretUse;
 use causeway_http::{Origin, Pace, Way};
 use causeway_storage::{
-    Can, Descriptor, Encoding, Error, ErrorKind, Features, NormalForm, OpenError, Opening, OptionKind, Problem, Provider,
-    Result, Sameness, Settings, Storage,
+    Can, Descriptor, Encoding, Error, ErrorKind, Features, NormalForm, OpenError, Opening, OptionKind, Problem,
+    Provider, Result, Sameness, Settings, Storage,
 };
 
-use crate::backend::{Backend, Slots};
+use crate::backend::{Backend, Slots, Space};
 use crate::bindings::exports::causeway::provider::setup;
 use crate::catalog::{Inspection, Surroundings};
 use crate::component::Component;
@@ -62,9 +62,9 @@ impl GuestProvider {
         let mut problems = Vec::new();
         let lookup = |name: &str| settings.text(name).map(str::to_owned).or_else(|| self.default_of(name));
         for template in &self.described.origins {
-            // A brace whose option was not given leads nowhere.
-            if let Ok(origin) = Origin::parse(template, &lookup) {
-                origins.push(origin);
+            match Origin::parse(template, lookup) {
+                Ok(origin) => origins.extend(origin),
+                Err(error) => problems.push(Problem::new("", error.message)),
             }
         }
         for option in &self.descriptor.options {
@@ -74,12 +74,16 @@ impl GuestProvider {
                 _ => continue,
             };
             let Some(url) = lookup(&option.name).filter(|url| !url.is_empty()) else { continue };
-            match Origin::endpoint(&url, below) {
-                Ok(of_endpoint) => origins.extend(of_endpoint),
+            match Origin::of_endpoint(&url, below) {
+                Ok(origin) => origins.push(origin),
                 Err(error) => problems.push(Problem::new(&option.name, error.message)),
             }
         }
         if problems.is_empty() { Ok(origins) } else { Err(problems) }
+    }
+
+    fn imports(&self, interface: &str) -> bool {
+        self.inspection.imports.iter().any(|import| import == interface)
     }
 
     fn default_of(&self, name: &str) -> Option<String> {
@@ -104,18 +108,44 @@ impl GuestProvider {
             })
             .await?;
         configured.map_err(|problems| {
-            OpenError::Settings(problems.into_iter().map(|problem| Problem::new(problem.option_name, problem.message)).collect())
+            OpenError::Settings(
+                problems.into_iter().map(|problem| Problem::new(problem.option_name, problem.message)).collect(),
+            )
         })
     }
 
-    fn backend(&self, opening: &Opening, settings: Arc<Settings>, slots: Arc<Slots>, paces: Vec<Pace>) -> Result<Arc<Backend>, OpenError> {
+    /// The rates that the traits ask for, towards origins that are written as the declared ones are.
+    fn paces(&self, traits: &setup::Traits, settings: &Settings) -> Result<Vec<Pace>> {
+        let lookup = |name: &str| settings.text(name).map(str::to_owned).or_else(|| self.default_of(name));
+        let pace = |pace: &setup::Pace| {
+            let origins = pace.origins.iter().filter_map(|template| Origin::parse(template, lookup).transpose());
+            Ok(Pace {
+                origins: origins.collect::<Result<_>>()?,
+                interval_ms: pace.interval_ms,
+                burst: pace.burst,
+                parallel: pace.parallel,
+            })
+        };
+        traits.paces.iter().map(pace).collect()
+    }
+
+    fn backend(
+        &self,
+        opening: &Opening,
+        settings: Arc<Settings>,
+        slots: Arc<Slots>,
+        paces: Vec<Pace>,
+    ) -> Result<Arc<Backend>, OpenError> {
         let way = Way {
             tenant: opening.tenant.clone(),
             backend: opening.backend.clone(),
             origins: self.origins(&settings).map_err(OpenError::Settings)?,
             uses: (*self.uses).clone(),
+            slots: self.described.slots.iter().map(|slot| slot.name.clone()).collect(),
             secrets: slots.clone(),
             paces,
+            foreign_hosts: self.imports("foreign-hosts"),
+            assigned_hosts: self.imports("assigned-hosts"),
         };
         Ok(Arc::new(Backend {
             tenant: opening.tenant.clone(),
@@ -123,9 +153,11 @@ impl GuestProvider {
             provider: self.descriptor.name.clone(),
             encoding: self.encoding(&settings),
             settings,
-            state: self.surroundings.states.of(&opening.tenant, &opening.backend),
+            state: self.surroundings.keeper.state(&opening.tenant, &opening.backend, Space::State),
+            keeper: self.surroundings.keeper.clone(),
             slots,
             uses: self.uses.clone(),
+            io: self.component.io(),
             egress: self.surroundings.gate.egress(way),
         }))
     }
@@ -139,7 +171,7 @@ impl Provider for GuestProvider {
 
     async fn open(&self, opening: Opening) -> Result<Arc<dyn Storage>, OpenError> {
         let settings = Arc::new(opening.settings.clone());
-        let state = self.surroundings.states.of(&opening.tenant, &opening.backend);
+        let state = self.surroundings.keeper.state(&opening.tenant, &opening.backend, Space::Slot);
         let declared = self.described.slots.iter().map(|slot| slot.name.clone()).collect();
         let slots = Arc::new(Slots::open(settings.clone(), declared, state).await?);
         // The component is asked what these settings mean before anything is sent; what it answers sets the pace.
@@ -148,7 +180,7 @@ impl Provider for GuestProvider {
         if !matches!(traits.signing_in, setup::SigningIn::Configured) {
             return Err(Error::new(ErrorKind::Unsupported, "this runtime cannot sign in to this provider yet").into());
         }
-        let paces = paces(&traits);
+        let paces = self.paces(&traits, &settings)?;
         let backend = if paces.is_empty() { backend } else { self.backend(&opening, settings, slots, paces)? };
         let features = features(&traits, &self.component);
         Ok(Arc::new(GuestStorage::new(self.component.clone(), backend, features, cookies(&traits))))
@@ -157,16 +189,6 @@ impl Provider for GuestProvider {
 
 fn cookies(traits: &setup::Traits) -> bool {
     traits.abilities.contains(setup::Abilities::COOKIES)
-}
-
-fn paces(traits: &setup::Traits) -> Vec<Pace> {
-    let pace = |pace: &setup::Pace| Pace {
-        origins: pace.origins.clone(),
-        interval_ms: pace.interval_ms,
-        burst: pace.burst,
-        parallel: pace.parallel,
-    };
-    traits.paces.iter().map(pace).collect()
 }
 
 /// What the traits promise, as far as the component exports what it takes.
@@ -183,7 +205,10 @@ fn features(traits: &setup::Traits, component: &Component) -> Features {
         (component.removing.is_some(), Can::REMOVE),
         (component.directories.is_some(), Can::DIRECTORIES),
         (component.moving.is_some(), Can::MOVE),
-        (component.moving.is_some() && traits.abilities.contains(setup::Abilities::MOVE_DIRECTORIES), Can::MOVE_DIRECTORIES),
+        (
+            component.moving.is_some() && traits.abilities.contains(setup::Abilities::MOVE_DIRECTORIES),
+            Can::MOVE_DIRECTORIES,
+        ),
         (component.copying.is_some(), Can::COPY),
         (component.times.is_some(), Can::SET_MODIFIED),
         (component.room.is_some(), Can::ROOM),

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use causeway_http::transfer::{self, PlanCache};
+use causeway_http::transfer::{self, Outcome, PlanCache};
 use causeway_storage::{
-    Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, Notes, Page, Path, Result, Room, Source, Span,
-    Storage, Timestamp, WriteIntent, WriteLog,
+    Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, Notes, Page, Path, Result, Room,
+    Source, Span, Storage, Timestamp, WriteIntent, WriteLog,
 };
 use futures::future::BoxFuture;
 use wasmtime::Store;
@@ -43,9 +43,6 @@ const SHORTEST_POLL: Duration = Duration::from_millis(100);
 /// Work at the provider that takes longer is given up.
 const LONGEST_JOB: Duration = Duration::from_secs(600);
 
-/// Read plans kept per backend: one per file that is being read.
-const PLANS: usize = 1024;
-
 /// Entries that one page may hold.
 const PAGE: usize = 10_000;
 
@@ -58,7 +55,7 @@ pub(crate) struct GuestStorage {
     features: Arc<Features>,
     /// The provider names things by cookies.
     cookies: bool,
-    plans: PlanCache,
+    plans: Arc<PlanCache>,
 }
 
 impl fmt::Debug for GuestStorage {
@@ -67,26 +64,42 @@ impl fmt::Debug for GuestStorage {
     }
 }
 
-/// Calls one exported function: `ask!(self, browsing, |guest, store| guest.call_lookup(store, ..))`.
+/// Calls one exported function, again while its failure is a passing one: `ask!(self, indices, (name), |guest, store|
+/// guest.call_it(store, &name))`. What stands in the parentheses is cloned for every try. Gives the number of tries and the
+/// last answer.
 macro_rules! ask {
-    ($storage:expr, $indices:expr, |$guest:ident, $store:ident| $call:expr) => {{
-        let indices = $indices.clone();
-        $storage
-            .ask(move |store: &mut Store<Call>, instance: &Instance| {
-                let indices = indices.clone();
+    ($self:ident, $indices:expr, ($($captured:ident),*), |$guest:ident, $store:ident| $call:expr) => {{
+        let mut tries = Tries::new();
+        loop {
+            let indices = $indices.clone();
+            $(let $captured = $captured.clone();)*
+            let asked = $self.ask(move |store: &mut Store<Call>, instance: &Instance| {
+                let loaded = indices.load(&mut *store, instance);
                 Box::pin(async move {
-                    let $guest = indices.load(&mut *store, instance)?;
-                    let $store = store;
+                    let ($guest, $store) = (loaded?, store);
                     $call.await
                 })
-            })
-            .await
+            });
+            match asked.await {
+                Err(error) => {
+                    if let Err(error) = tries.pause(error).await {
+                        break (tries.made, Err(error));
+                    }
+                }
+                done => break (tries.made, done),
+            }
+        }
     }};
 }
 
 impl GuestStorage {
-    pub(crate) fn new(component: Arc<Component>, backend: Arc<Backend>, features: Features, cookies: bool) -> GuestStorage {
-        GuestStorage { component, backend, features: Arc::new(features), cookies, plans: PlanCache::new(PLANS) }
+    pub(crate) fn new(
+        component: Arc<Component>,
+        backend: Arc<Backend>,
+        features: Features,
+        cookies: bool,
+    ) -> GuestStorage {
+        GuestStorage { component, backend, features: Arc::new(features), cookies, plans: Arc::new(PlanCache::new()) }
     }
 
     /// One call of the component.
@@ -107,6 +120,10 @@ impl GuestStorage {
         path.names().map(|name| self.backend.encoding.to_provider(name)).collect::<Vec<_>>().join("/")
     }
 
+    fn outcome(&self, outcome: types::Outcome) -> Result<Outcome> {
+        convert::outcome(outcome, self.backend.encoding)
+    }
+
     fn entry(&self, entry: types::Entry) -> Result<Entry> {
         convert::entry(entry, self.backend.encoding)
     }
@@ -117,7 +134,11 @@ impl GuestStorage {
             path: self.spelled(&node.path),
             cookie: node.cookie.clone(),
             // A version that the host made up means nothing to the provider.
-            version: node.version.as_ref().map(|version| version.0.clone()).filter(|version| !version.starts_with("weak:")),
+            version: node
+                .version
+                .as_ref()
+                .map(|version| version.0.clone())
+                .filter(|version| !version.starts_with("weak:")),
         }
     }
 
@@ -160,22 +181,16 @@ impl GuestStorage {
     }
 
     async fn refresh(&self, node: &types::Node) -> Result<Option<Entry>> {
-        let answer = retry(async || {
-            let node = node.clone();
-            ask!(self, self.component.browsing, |guest, store| guest.call_refresh(store, &node))
-        })
-        .await?;
+        let answer = ask!(self, self.component.browsing, (node), |guest, store| guest.call_refresh(store, &node)).1?;
         answer.map(|placed| self.entry(placed.entry)).transpose()
     }
 
     /// The entry of this name. Of several, the directory keeps the name, else the newest.
     async fn lookup(&self, parent: types::Node, name: &str) -> Result<Option<Entry>> {
         let spelled = self.backend.encoding.to_provider(name);
-        let found = retry(async || {
-            let (parent, spelled) = (parent.clone(), spelled.clone());
-            ask!(self, self.component.browsing, |guest, store| guest.call_lookup(store, &parent, &spelled))
-        })
-        .await;
+        let found = ask!(self, self.component.browsing, (parent, spelled), |guest, store| guest
+            .call_look_up(store, &parent, &spelled))
+        .1;
         let found = match found {
             // A missing parent holds nothing.
             Err(Error { kind: ErrorKind::NotFound | ErrorKind::NotADirectory, .. }) => return Ok(None),
@@ -187,29 +202,28 @@ impl GuestStorage {
     }
 
     /// Waits for work that goes on at the provider.
-    async fn finish(&self, outcome: types::Outcome) -> Result<Option<Entry>> {
+    async fn finish(&self, mut outcome: Outcome) -> Result<Option<Entry>> {
         let began = Instant::now();
-        let mut outcome = outcome;
         loop {
             let job = match outcome {
-                types::Outcome::Done(entry) => return entry.map(|entry| self.entry(entry)).transpose(),
-                types::Outcome::Pending(job) => job,
+                Outcome::Done(entry) => return Ok(entry),
+                Outcome::Pending(job) => job,
             };
             if began.elapsed() > LONGEST_JOB {
-                return Err(Error::new(ErrorKind::Unavailable(None), "the provider did not finish its work in ten minutes"));
+                return Err(Error::new(
+                    ErrorKind::Unavailable(None),
+                    "the provider did not finish its work in ten minutes",
+                ));
             }
             tokio::time::sleep(Duration::from_millis(job.after_ms.into()).max(SHORTEST_POLL)).await;
             let jobs = self.exported(&self.component.jobs, "finish what it began")?;
-            outcome = retry(async || {
-                let ticket = job.ticket.clone();
-                ask!(self, jobs, |guest, store| guest.call_poll(store, &ticket))
-            })
-            .await?;
+            let ticket = job.ticket;
+            outcome = self.outcome(ask!(self, jobs, (ticket), |guest, store| guest.call_poll(store, &ticket)).1?)?;
         }
     }
 
     /// The entry that a change left at a path: what the component answered, or what a look tells.
-    async fn after(&self, outcome: types::Outcome, path: &Path) -> Result<Entry> {
+    async fn after(&self, outcome: Outcome, path: &Path) -> Result<Entry> {
         match self.finish(outcome).await? {
             Some(entry) if !entry.notes.intersects(Notes::INEXACT_SIZE | Notes::INEXACT_MODIFIED) => Ok(entry),
             _ => self.stat(path).await?.ok_or_else(|| Error::not_found(path)),
@@ -217,25 +231,32 @@ impl GuestStorage {
     }
 }
 
-/// Repeats a call while its failure is a passing one.
-async fn retry<T>(call: impl AsyncFn() -> Result<T>) -> Result<T> {
-    let began = Instant::now();
-    let mut pause = PAUSE;
-    for _ in 1..TRIES {
-        let wait = match call().await {
-            Err(error) => match error.kind {
-                ErrorKind::RateLimited(hint) | ErrorKind::Unavailable(hint) => hint.unwrap_or(pause).max(pause),
-                _ => return Err(error),
-            },
-            done => return done,
+/// Counts the tries of a call, and pauses between them.
+struct Tries {
+    made: u32,
+    began: Instant,
+    pause: Duration,
+}
+
+impl Tries {
+    fn new() -> Tries {
+        Tries { made: 0, began: Instant::now(), pause: PAUSE }
+    }
+
+    /// Waits until another try makes sense; gives the error back if none does.
+    async fn pause(&mut self, error: Error) -> Result<()> {
+        self.made += 1;
+        let wait = match error.kind {
+            ErrorKind::RateLimited(hint) | ErrorKind::Unavailable(hint) => hint.unwrap_or(self.pause).max(self.pause),
+            _ => return Err(error),
         };
-        if began.elapsed() + wait > PATIENCE {
-            break;
+        if self.made >= TRIES || self.began.elapsed() + wait > PATIENCE {
+            return Err(error);
         }
         tokio::time::sleep(wait).await;
-        pause *= 2;
+        self.pause *= 2;
+        Ok(())
     }
-    call().await
 }
 
 #[async_trait]
@@ -245,7 +266,7 @@ impl Storage for GuestStorage {
     }
 
     async fn probe(&self) -> Result<Identity> {
-        let identity = retry(async || ask!(self, self.component.setup, |guest, store| guest.call_probe(store))).await?;
+        let identity = ask!(self, self.component.setup, (), |guest, store| guest.call_probe(store)).1?;
         Ok(Identity { account: identity.account, display: identity.display })
     }
 
@@ -271,11 +292,12 @@ impl Storage for GuestStorage {
     async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {
         let directory = self.directory(directory).await?;
         let cursor = cursor.map(|cursor| cursor.0.clone());
-        let page = retry(async || {
-            let (directory, cursor) = (directory.clone(), cursor.clone());
-            ask!(self, self.component.browsing, |guest, store| guest.call_list_directory(store, &directory, cursor.as_deref()))
-        })
-        .await?;
+        let page = ask!(self, self.component.browsing, (directory, cursor), |guest, store| guest.call_list_directory(
+            store,
+            &directory,
+            cursor.as_deref()
+        ))
+        .1?;
         if page.entries.len() > PAGE {
             return Err(convert::fault("a page holds more than 10,000 entries"));
         }
@@ -292,19 +314,38 @@ impl Storage for GuestStorage {
             return Ok(causeway_storage::body_of(bytes::Bytes::new()));
         }
         let reading = Reading::new(self.component.clone(), self.backend.clone(), self.known(file).await?, file.size);
-        let key = transfer::PlanKey::new(&self.spelled(&file.path), file.cookie.as_deref(), file.version.as_ref());
-        transfer::read(&self.backend.egress, Arc::new(reading), &self.plans, key, file.size, span).await
+        // Settings, credential and component are those of this storage, and so of its plans.
+        let key = serde_json::json!([self.spelled(&file.path), file.cookie, file.version]).to_string();
+        transfer::read(transfer::Read {
+            egress: self.backend.egress.clone(),
+            planner: Arc::new(reading),
+            plans: self.plans.clone(),
+            key,
+            size: file.size,
+            span,
+        })
+        .await
     }
 
-    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: &dyn WriteLog) -> Result<Entry> {
+    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
         self.exported(&self.component.writing, "write files")?;
         let (parent, name) = self.place(&intent.path).await?;
         let existing = match &intent.existing {
             Some(node) => Some(self.known(node).await?),
             None => None,
         };
-        let writing = Writing::new(self.component.clone(), self.backend.clone(), parent, name, existing, intent, content.clone())?;
-        let outcome = transfer::write(&self.backend.egress, &writing, content.clone(), log).await?;
+        let writing = Writing::new(
+            self.component.clone(),
+            self.backend.clone(),
+            parent,
+            name,
+            existing,
+            intent,
+            content.clone(),
+        )?;
+        let writing = Arc::new(writing);
+        let log = Arc::new(SealedLog { log, backend: self.backend.clone(), path: intent.path.to_string() });
+        let outcome = transfer::write(self.backend.egress.clone(), writing.clone(), content.clone(), log).await?;
         let entry = self.after(outcome, &intent.path).await?;
         self.check_written(&entry, &*content, &writing).await?;
         Ok(entry)
@@ -313,31 +354,24 @@ impl Storage for GuestStorage {
     async fn remove_file(&self, file: &Node) -> Result<()> {
         let removing = self.exported(&self.component.removing, "remove files")?;
         let node = self.known(file).await?;
-        let removed = repeated(async || {
-            let node = node.clone();
-            ask!(self, removing, |guest, store| guest.call_remove_file(store, &node))
-        })
-        .await;
+        let removed = ask!(self, removing, (node), |guest, store| guest.call_remove_file(store, &node));
         match removed {
             // Gone, after a try whose answer was lost: that try did it.
             (tries, Err(Error { kind: ErrorKind::NotFound, .. })) if tries > 1 => Ok(()),
-            (_, outcome) => self.finish(outcome?).await.map(|_| ()),
+            (_, outcome) => self.finish(self.outcome(outcome?)?).await.map(|_| ()),
         }
     }
 
     async fn make_directory(&self, path: &Path) -> Result<Entry> {
         let directories = self.exported(&self.component.directories, "make directories")?;
         let (parent, name) = self.place(path).await?;
-        let made = repeated(async || {
-            let (parent, name) = (parent.clone(), name.clone());
-            ask!(self, directories, |guest, store| guest.call_make_directory(store, &parent, &name))
-        })
-        .await;
+        let made =
+            ask!(self, directories, (parent, name), |guest, store| guest.call_make_directory(store, &parent, &name));
         match made {
             (tries, Err(Error { kind: ErrorKind::AlreadyExists, .. })) if tries > 1 => {
                 self.stat(path).await?.ok_or_else(|| Error::not_found(path))
             }
-            (_, outcome) => match self.finish(outcome?).await? {
+            (_, outcome) => match self.finish(self.outcome(outcome?)?).await? {
                 Some(entry) => Ok(entry),
                 // Where directories do not exist by themselves there is nothing to look at.
                 None if !self.features.can.contains(Can::EMPTY_DIRECTORIES) => {
@@ -351,14 +385,10 @@ impl Storage for GuestStorage {
     async fn remove_directory(&self, directory: &Node) -> Result<()> {
         let directories = self.exported(&self.component.directories, "remove directories")?;
         let node = self.known(directory).await?;
-        let removed = repeated(async || {
-            let node = node.clone();
-            ask!(self, directories, |guest, store| guest.call_remove_directory(store, &node))
-        })
-        .await;
+        let removed = ask!(self, directories, (node), |guest, store| guest.call_remove_directory(store, &node));
         match removed {
             (tries, Err(Error { kind: ErrorKind::NotFound, .. })) if tries > 1 => Ok(()),
-            (_, outcome) => self.finish(outcome?).await.map(|_| ()),
+            (_, outcome) => self.finish(self.outcome(outcome?)?).await.map(|_| ()),
         }
     }
 
@@ -369,12 +399,15 @@ impl Storage for GuestStorage {
             Some(replaced) => Some(self.known(replaced).await?),
             None => None,
         };
-        let outcome = retry(async || {
-            let (node, parent, name, replaces) = (node.clone(), parent.clone(), name.clone(), replaces.clone());
-            ask!(self, moving, |guest, store| guest.call_move_to(store, &node, &parent, &name, replaces.as_ref()))
-        })
-        .await?;
-        self.after(outcome, to).await
+        let outcome = ask!(self, moving, (node, parent, name, replaces), |guest, store| guest.call_move_to(
+            store,
+            &node,
+            &parent,
+            &name,
+            replaces.as_ref()
+        ))
+        .1?;
+        self.after(self.outcome(outcome)?, to).await
     }
 
     async fn copy_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
@@ -384,47 +417,45 @@ impl Storage for GuestStorage {
             Some(replaced) => Some(self.known(replaced).await?),
             None => None,
         };
-        let outcome = retry(async || {
-            let (node, parent, name, replaces) = (node.clone(), parent.clone(), name.clone(), replaces.clone());
-            ask!(self, copying, |guest, store| guest.call_copy_to(store, &node, &parent, &name, replaces.as_ref(), None))
-        })
-        .await?;
-        self.after(outcome, to).await
+        let outcome = ask!(self, copying, (node, parent, name, replaces), |guest, store| guest.call_copy_to(
+            store,
+            &node,
+            &parent,
+            &name,
+            replaces.as_ref(),
+            None
+        ))
+        .1?;
+        self.after(self.outcome(outcome)?, to).await
     }
 
     async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
         let times = self.exported(&self.component.times, "set modification times")?;
-        let known = self.known(node).await?;
-        let outcome = retry(async || {
-            let (known, modified) = (known.clone(), convert::wit_time(modified));
-            ask!(self, times, |guest, store| guest.call_set_modified(store, &known, modified))
-        })
-        .await?;
-        self.after(outcome, &node.path).await
+        let (known, modified) = (self.known(node).await?, convert::wit_time(modified));
+        let outcome =
+            ask!(self, times, (known, modified), |guest, store| guest.call_set_modified(store, &known, modified)).1?;
+        self.after(self.outcome(outcome)?, &node.path).await
     }
 
     async fn room(&self) -> Result<Room> {
         let room = self.exported(&self.component.room, "tell how much room there is")?;
-        let usage = retry(async || ask!(self, room, |guest, store| guest.call_measure(store))).await?;
-        Ok(Room { total: usage.total, used: usage.used, free: usage.free, trashed: usage.trashed, objects: usage.objects })
+        let usage = ask!(self, room, (), |guest, store| guest.call_measure(store)).1?;
+        Ok(Room {
+            total: usage.total,
+            used: usage.used,
+            free: usage.free,
+            trashed: usage.trashed,
+            objects: usage.objects,
+        })
     }
-}
-
-/// As `retry`, and tells how many tries it took.
-async fn repeated<T>(call: impl AsyncFn() -> Result<T>) -> (u32, Result<T>) {
-    let tries = std::sync::atomic::AtomicU32::new(0);
-    let result = retry(async || {
-        tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        call().await
-    })
-    .await;
-    (tries.into_inner(), result)
 }
 
 impl GuestStorage {
     /// Believes a write only if what stands there now is what was sent: its size, and the digests that the provider shows.
     async fn check_written(&self, entry: &Entry, content: &dyn Source, writing: &Writing) -> Result<()> {
-        let corrupt = |what: &str| Err(Error::new(ErrorKind::Corrupt, format!("the provider stored another {what} than was sent")));
+        let corrupt = |what: &str| {
+            Err(Error::new(ErrorKind::Corrupt, format!("the provider stored another {what} than was sent")))
+        };
         if entry.size.is_some_and(|size| size != content.size()) && !entry.notes.contains(Notes::INEXACT_SIZE) {
             return corrupt("size");
         }
@@ -435,5 +466,27 @@ impl GuestStorage {
             }
         }
         Ok(())
+    }
+}
+
+/// A write's log, sealed: sessions and receipts may hold what opens an upload to anyone.
+struct SealedLog {
+    log: Arc<dyn WriteLog>,
+    backend: Arc<Backend>,
+    path: String,
+}
+
+#[async_trait]
+impl WriteLog for SealedLog {
+    async fn load(&self) -> Result<Option<Vec<u8>>> {
+        let Some(sealed) = self.log.load().await? else { return Ok(None) };
+        let Backend { tenant, id, keeper, .. } = &*self.backend;
+        // What does not open (another key, a renamed file) begins anew.
+        Ok(keeper.unseal(tenant, id, &self.path, &sealed))
+    }
+
+    async fn save(&self, record: &[u8]) -> Result<()> {
+        let Backend { tenant, id, keeper, .. } = &*self.backend;
+        self.log.save(&keeper.seal(tenant, id, &self.path, record)?).await
     }
 }

@@ -406,7 +406,7 @@ impl Storage for LocalStorage {
         })))
     }
 
-    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, _log: &dyn WriteLog) -> Result<Entry> {
+    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, _log: Arc<dyn WriteLog>) -> Result<Entry> {
         let mut intent = intent.clone();
         if !self.features.can.contains(Can::KEEPS_MODIFIED) {
             intent.modified = None;

@@ -295,7 +295,7 @@ impl Storage for MemoryStorage {
         })
     }
 
-    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, _log: &dyn WriteLog) -> Result<Entry> {
+    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, _log: Arc<dyn WriteLog>) -> Result<Entry> {
         let size = content.size();
         if size > MOST_BYTES {
             return Err(Error::new(ErrorKind::QuotaExceeded, "a memory backend holds at most 1 GiB"));

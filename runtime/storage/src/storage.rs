@@ -66,7 +66,7 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     async fn read(&self, file: &Node, span: Span) -> Result<Body>;
 
     /// Writes a file as a whole and returns the entry as it is afterwards: with the version that this write made.
-    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: &dyn WriteLog) -> Result<Entry> {
+    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
         let _ = (intent, content, log);
         Err(Error::unsupported("write files"))
     }

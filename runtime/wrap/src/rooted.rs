@@ -66,7 +66,7 @@ impl Storage for Rooted {
         self.inner.read(&self.node(file)?, span).await
     }
 
-    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: &dyn WriteLog) -> Result<Entry> {
+    async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
         let WriteIntent { path, existing, modified, media_type } = intent.clone();
         let existing = self.maybe_node(existing.as_ref())?;
         let intent = WriteIntent { path: self.path(&path)?, existing, modified, media_type };
