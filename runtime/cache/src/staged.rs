@@ -168,7 +168,11 @@ impl Staged {
         let mut state = self.lock();
         let file = self.open(&mut state)?;
         file.set_len(size)?;
-        if self.based { self.record(&mut state, Record::Size(size)) } else { Ok(state.size = size) }
+        if self.based {
+            return self.record(&mut state, Record::Size(size));
+        }
+        state.size = size;
+        Ok(())
     }
 
     /// Sets the time of its last change, until it is written again. Blocking.

@@ -1,6 +1,7 @@
 //! Real mounts over the storage in memory: what programs rely on.
 //!
 //! Each test has its own directory, cache and mount, taken away again even when it fails.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -250,7 +250,11 @@ impl Volume {
             return Ok(());
         }
         let scope = self.scope.clone();
-        blocking(move || Ok(dropped.iter().for_each(|working| scope.discard(&working.staged)))).await
+        let discard = move || {
+            dropped.iter().for_each(|working| scope.discard(&working.staged));
+            Ok(())
+        };
+        blocking(discard).await
     }
 
     /// The directory in which `path` shall be made exists.

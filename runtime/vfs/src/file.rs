@@ -287,7 +287,7 @@ impl Volume {
         working: &Arc<Working>,
         modified: Timestamp,
     ) -> Result<bool, VfsError> {
-        if self.has_started(&self.state(), working) {
+        if working.became.get().is_some() || self.has_started(&self.state(), working) {
             return Ok(false);
         }
         let staged = working.staged.clone();
@@ -318,7 +318,11 @@ impl Volume {
                 }
                 None => {
                     let scope = self.scope.clone();
-                    blocking(move || Ok(scope.discard(&staged))).await?;
+                    let discard = move || {
+                        scope.discard(&staged);
+                        Ok(())
+                    };
+                    blocking(discard).await?;
                 }
             }
         }
@@ -340,11 +344,13 @@ impl Volume {
                 let source = Seen { path: content.source().path, ..seen.clone() };
                 Writable::Wanted(Some(Base::Remote(source)))
             }
-            Held::Working { working, .. } if inner.unlinked || !self.has_started(&state, working) => {
-                if !inner.unlinked {
-                    state.writing.entry(working.staged.id()).or_default().insert(handle);
-                    state.waits.remove(&working.intent());
-                }
+            Held::Working { working, .. } if inner.unlinked => Writable::Ready(working.clone()),
+            Held::Working { working, .. } if working.became.get().is_some() => {
+                Writable::Wanted(working.became.get().cloned().map(Base::Remote))
+            }
+            Held::Working { working, .. } if !self.has_started(&state, working) => {
+                state.writing.entry(working.staged.id()).or_default().insert(handle);
+                state.waits.remove(&working.intent());
                 Writable::Ready(working.clone())
             }
             Held::Working { working, .. } => {
@@ -372,6 +378,13 @@ impl Volume {
                     return Ok(None);
                 }
                 Seen { path: inner.path.clone(), ..content.source() }
+            }
+            Held::Working { working, .. } if working.became.get().is_some() => {
+                let became = working.became.get().cloned().unwrap_or_else(|| unknown(&inner.path));
+                if !from_nothing && base != Some(Base::Remote(became.clone())) {
+                    return Ok(None);
+                }
+                Seen { path: inner.path.clone(), ..became }
             }
             Held::Working { working, .. } => {
                 let below = Base::Staged { id: working.staged.id(), size: working.staged.size() };
@@ -447,7 +460,8 @@ impl Volume {
                 let object = content.object.clone();
                 let keep = keep || content.keep.load(Ordering::Relaxed);
                 drop((content, file));
-                let put_away = move || Ok(if keep { scope.save(&object)? } else { scope.forget(object)? });
+                let put_away =
+                    move || if keep { scope.save(&object) } else { scope.forget(object) }.map_err(VfsError::from);
                 if let Err(error) = blocking(put_away).await {
                     tracing::warn!(?error, "what was read could not be put into the cache");
                 }

@@ -18,7 +18,7 @@ pub(crate) enum Outcome {
     /// The working copy is this entry now.
     Written(Entry),
     /// Something else stands there; the working copy is beside it.
-    Conflict { stands: Entry, copy_path: Path, copy: Entry },
+    Conflict { stands: Box<Entry>, copy_path: Path, copy: Box<Entry> },
     /// This stands there now.
     Stands(Entry),
     /// A directory that only exists here.
@@ -57,6 +57,10 @@ impl Volume {
             state.waits.remove(&intent.id);
             if let Some(working) = &written {
                 state.working.remove(&working.staged.id());
+                if let Some(seen) = &kept {
+                    // Nobody else sets it.
+                    let _ = working.became.set(seen.clone());
+                }
             }
             commit
         };
@@ -74,8 +78,8 @@ impl Volume {
         match (outcome, action) {
             (Outcome::Written(entry) | Outcome::Stands(entry), _) => now.push((path, entry.kind, Some(entry.clone()))),
             (Outcome::Conflict { stands, copy_path, copy }, _) => {
-                now.push((path, stands.kind, Some(stands.clone())));
-                now.push((copy_path.clone(), Kind::File, Some(copy.clone())));
+                now.push((path, stands.kind, Some(stands.as_ref().clone())));
+                now.push((copy_path.clone(), Kind::File, Some(copy.as_ref().clone())));
             }
             (Outcome::Gone, Action::RemoveDirectory { .. }) => now.push((path, Kind::Directory, None)),
             (Outcome::Gone, _) => now.push((path, Kind::File, None)),

@@ -258,7 +258,11 @@ impl Volume {
                 let message =
                     format!("the file was changed elsewhere meanwhile; what was written here is {}", intent.path);
                 self.tell(path, message);
-                Ok(Outcome::Conflict { stands, copy_path: intent.path, copy: check_size(copy, source.size())? })
+                Ok(Outcome::Conflict {
+                    stands: Box::new(stands),
+                    copy_path: intent.path,
+                    copy: Box::new(check_size(copy, source.size())?),
+                })
             }
             Err(error) => Err(error),
         }

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use causeway_cache::{Action, Base, Journal, Limits, ObjectKey, Scope, Seen, Staged};
@@ -83,11 +83,13 @@ pub(crate) struct Working {
     /// The intent that names it.
     intent: AtomicU64,
     base: Mutex<Option<Base>>,
+    /// What its upload made of it: from then on its bytes are that version's and must stay as they are.
+    pub(crate) became: OnceLock<Seen>,
 }
 
 impl Working {
     pub(crate) fn new(staged: Arc<Staged>, intent: u64, base: Option<Base>) -> Working {
-        Working { staged, intent: AtomicU64::new(intent), base: Mutex::new(base) }
+        Working { staged, intent: AtomicU64::new(intent), base: Mutex::new(base), became: OnceLock::new() }
     }
 
     pub(crate) fn intent(&self) -> u64 {
