@@ -301,3 +301,27 @@ fn an_unmount_from_outside_is_noticed() {
     assert!(mounted.has_ended());
     mounted.unmount().unwrap();
 }
+
+#[test]
+fn a_file_changed_on_both_sides_is_kept_twice() {
+    let fixture = Fixture::new();
+    fs::write(fixture.at("f.txt"), "both").unwrap();
+    fixture.drain();
+    fixture.runtime.block_on(fixture.storage.put("f.txt", b"theirs"));
+    fs::write(fixture.at("f.txt"), "mine").unwrap();
+    fixture.drain();
+    assert_eq!(fixture.stored("f.txt").unwrap(), b"theirs");
+    let names = names(&fixture.root());
+    let copy = names.iter().find(|name| name.starts_with("f (conflict ") && name.ends_with(").txt")).unwrap();
+    assert_eq!(fixture.stored(copy).unwrap(), b"mine");
+    assert_eq!(fixture.volume().events().len(), 1);
+}
+
+#[test]
+fn a_listing_that_fails_on_page_two_is_an_error_and_never_short() {
+    let fixture = Fixture::new();
+    fixture.runtime.block_on(fixture.storage.populate(2_500));
+    fixture.storage.fail_later_pages();
+    let listed: Result<Vec<_>, _> = fs::read_dir(fixture.root()).and_then(|entries| entries.collect());
+    assert_eq!(listed.unwrap_err().raw_os_error(), Some(5), "EIO");
+}

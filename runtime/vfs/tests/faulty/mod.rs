@@ -16,6 +16,7 @@ pub(crate) struct Faulty {
     inner: Arc<dyn Storage>,
     features: Arc<Features>,
     failing: AtomicBool,
+    failing_pages: AtomicBool,
     /// Of a thousand calls, so many fail before anything happens.
     fails: AtomicU64,
     /// Of a thousand changes, so many happen and their answer is lost.
@@ -36,6 +37,7 @@ impl Faulty {
             inner,
             features: Arc::new(features),
             failing: AtomicBool::new(false),
+            failing_pages: AtomicBool::new(false),
             fails: AtomicU64::new(0),
             loses: AtomicU64::new(0),
             random: AtomicU64::new(0x2545_f491_4f6c_dd1d),
@@ -88,6 +90,26 @@ impl Faulty {
         Some(collect(body, size as usize).await.unwrap().to_vec())
     }
 
+    /// Someone else puts content there, past everything.
+    pub(crate) async fn put(&self, path: &str, content: &'static [u8]) {
+        let intent = WriteIntent {
+            path: Path::parse(path).unwrap(),
+            existing: None,
+            modified: None,
+            media_type: "text/plain".into(),
+        };
+        if let Some(entry) = self.inner.stat(&intent.path).await.unwrap() {
+            self.inner.remove_file(&Node::of(intent.path.clone(), &entry)).await.unwrap();
+        }
+        let content = Arc::new(MemorySource(Bytes::from_static(content)));
+        self.inner.write(&intent, content, Arc::new(WriteLogNone)).await.unwrap();
+    }
+
+    /// From now on, every page of a list but the first fails.
+    pub(crate) fn fail_later_pages(&self) {
+        self.failing_pages.store(true, Ordering::SeqCst);
+    }
+
     /// Fills the root with so many files, past everything.
     pub(crate) async fn populate(&self, files: usize) {
         for number in 0..files {
@@ -129,6 +151,9 @@ impl Storage for Faulty {
 
     async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {
         self.check()?;
+        if cursor.is_some() && self.failing_pages.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable(None), "nobody answers any more"));
+        }
         self.inner.list(directory, cursor).await
     }
 
