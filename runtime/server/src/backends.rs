@@ -1,0 +1,284 @@
+//! Backends in use: one open storage and at most one volume each, shared by mounts, wrappers and the API.
+//!
+//! A backend is opened when it is first asked for, from what the registry holds then. A changed credential of the same
+//! account is exchanged inside; after any other change the backend is closed here and opened anew by its next user.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use causeway_api::{Backends, Catalog, Pending};
+use causeway_cache::{Cache, Scope};
+use causeway_registry::{Backend, BackendId, BackendName, Registry, Tenant};
+use causeway_storage::{Error, ErrorKind, Identity, OpenError, Opening, Path, Provider, Remotes, Settings, Storage};
+use causeway_vfs::Volume;
+use causeway_wrap::Rooted;
+
+use crate::keeper::Keeper;
+use crate::switch::Switch;
+
+/// How deep wrappers may stand on each other: deeper ones are a circle or a mistake.
+const DEEPEST: usize = 8;
+/// How long a probe may take before the answer is that it failed.
+const PROBE: Duration = Duration::from_secs(25);
+
+/// All backends in use.
+pub(crate) struct Pool {
+    registry: Registry,
+    catalog: Arc<Catalog>,
+    cache: Arc<Cache>,
+    keeper: Arc<Keeper>,
+    open: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<InUse>>>>,
+    /// For what is opened from inside: a wrapper's remotes.
+    this: Weak<Pool>,
+}
+
+type Key = (Tenant, BackendId);
+
+#[derive(Default)]
+struct InUse {
+    storage: Option<(Arc<Switch>, u64)>,
+    volume: Option<Arc<Volume>>,
+}
+
+impl Pool {
+    pub(crate) fn new(registry: Registry, catalog: Arc<Catalog>, cache: Arc<Cache>, keeper: Arc<Keeper>) -> Arc<Pool> {
+        Arc::new_cyclic(|this| Pool { registry, catalog, cache, keeper, open: Mutex::default(), this: this.clone() })
+    }
+
+    /// The volume of a backend, taken into use if need be.
+    pub(crate) async fn volume(&self, tenant: &Tenant, id: &BackendId) -> Result<Arc<Volume>, Error> {
+        let in_use = self.in_use(tenant, id);
+        let mut in_use = in_use.lock().await;
+        if let Some(volume) = &in_use.volume {
+            return Ok(volume.clone());
+        }
+        let (storage, generation) = self.open_in(&mut in_use, tenant, id, 0).await?;
+        let scope = self.scope(tenant, id, generation).await?;
+        let volume = Volume::open(storage, scope).await?;
+        in_use.volume = Some(volume.clone());
+        Ok(volume)
+    }
+
+    /// Takes every backend into use that an earlier process left with changes pending.
+    pub(crate) async fn resume(&self, tenant: &Tenant) -> Result<(), causeway_registry::Error> {
+        for backend in self.registry.backends(tenant).await? {
+            let resumed = match self.left_over(tenant, &backend).await {
+                Ok(0) => continue,
+                Ok(_) => self.volume(tenant, &backend.id).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = resumed {
+                tracing::error!(?error, backend = %backend.id, "pending uploads cannot go on");
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops all uploads where they are. What is pending stays in the journal.
+    pub(crate) async fn stop(&self) {
+        let all: Vec<_> = lock(&self.open).drain().map(|(_, in_use)| in_use).collect();
+        for in_use in all {
+            if let Some(volume) = in_use.lock().await.volume.take() {
+                volume.stop().await;
+            }
+        }
+    }
+
+    fn in_use(&self, tenant: &Tenant, id: &BackendId) -> Arc<tokio::sync::Mutex<InUse>> {
+        lock(&self.open).entry((tenant.clone(), id.clone())).or_default().clone()
+    }
+
+    async fn storage(&self, tenant: &Tenant, id: &BackendId, depth: usize) -> Result<Arc<Switch>, Error> {
+        let in_use = self.in_use(tenant, id);
+        let mut in_use = in_use.lock().await;
+        self.open_in(&mut in_use, tenant, id, depth).await.map(|(storage, _)| storage)
+    }
+
+    async fn open_in(
+        &self,
+        in_use: &mut InUse,
+        tenant: &Tenant,
+        id: &BackendId,
+        depth: usize,
+    ) -> Result<(Arc<Switch>, u64), Error> {
+        if let Some(open) = &in_use.storage {
+            return Ok(open.clone());
+        }
+        let backend = self.registry.backend(tenant, id).await.map_err(Error::internal)?;
+        let backend = backend.ok_or_else(|| Error::not_found("the backend"))?;
+        let open = (Arc::new(Switch::new(self.open_stored(tenant, &backend, depth).await?)), backend.generation);
+        in_use.storage = Some(open.clone());
+        Ok(open)
+    }
+
+    async fn open_stored(&self, tenant: &Tenant, backend: &Backend, depth: usize) -> Result<Arc<dyn Storage>, Error> {
+        let provider = self.catalog.get(&backend.provider).ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable(None), format!("the provider {} is not installed", backend.provider))
+        })?;
+        let opened = self.open_with(tenant, &backend.id, provider, backend.settings.clone(), depth).await;
+        opened.map_err(|error| match error {
+            OpenError::Failed(error) => error,
+            OpenError::Settings(problems) => {
+                let told: Vec<_> =
+                    problems.iter().map(|problem| format!("{} {}", problem.option, problem.message)).collect();
+                Error::new(ErrorKind::Invalid, format!("the backend's settings cannot be used: {}", told.join("; ")))
+            }
+        })
+    }
+
+    async fn open_with(
+        &self,
+        tenant: &Tenant,
+        id: &BackendId,
+        provider: &Arc<dyn Provider>,
+        settings: Settings,
+        depth: usize,
+    ) -> Result<Arc<dyn Storage>, OpenError> {
+        self.keeper.admit(tenant);
+        let remotes = TenantRemotes { pool: self.this.clone(), tenant: tenant.clone(), depth };
+        let opening =
+            Opening { tenant: tenant.name().to_owned(), backend: id.to_string(), settings, remotes: Arc::new(remotes) };
+        provider.open(opening).await
+    }
+
+    async fn scope(&self, tenant: &Tenant, id: &BackendId, generation: u64) -> Result<Arc<Scope>, Error> {
+        let (cache, tenant, id) = (self.cache.clone(), tenant.name().to_owned(), id.to_string());
+        let opening = tokio::task::spawn_blocking(move || cache.scope(&tenant, &id, generation));
+        opening.await.map_err(Error::internal)?
+    }
+
+    /// How many changes are in the journal of a backend that is not in use.
+    async fn left_over(&self, tenant: &Tenant, backend: &Backend) -> Result<usize, Error> {
+        let scope = self.scope(tenant, &backend.id, backend.generation).await?;
+        Ok(scope.journal().read(|intents, _| intents.len()))
+    }
+
+    async fn close(&self, tenant: &Tenant, id: &BackendId) {
+        let closed = lock(&self.open).remove(&(tenant.clone(), id.clone()));
+        if let Some(in_use) = closed
+            && let Some(volume) = in_use.lock().await.volume.take()
+        {
+            volume.stop().await;
+        }
+    }
+}
+
+/// A volume's pending changes as the API shows them.
+pub(crate) fn pending(pending: causeway_vfs::Pending) -> Pending {
+    Pending {
+        files: pending.changes,
+        bytes: pending.bytes,
+        oldest: pending.oldest.map(|oldest| oldest.seconds),
+        last_error: pending.last_error,
+    }
+}
+
+#[async_trait]
+impl Backends for Pool {
+    async fn try_open(
+        &self,
+        tenant: &Tenant,
+        id: &BackendId,
+        provider: &Arc<dyn Provider>,
+        settings: Settings,
+    ) -> Result<Arc<dyn Storage>, OpenError> {
+        self.open_with(tenant, id, provider, settings, 0).await
+    }
+
+    async fn probe(&self, tenant: &Tenant, id: &BackendId) -> Result<Identity, Error> {
+        let storage = self.storage(tenant, id, 0).await?;
+        let probed = tokio::time::timeout(PROBE, storage.probe()).await;
+        probed.map_err(|_| Error::new(ErrorKind::Unavailable(None), "the provider did not answer in time"))?
+    }
+
+    async fn changed(&self, tenant: &Tenant, id: &BackendId) {
+        let stored = match self.registry.backend(tenant, id).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return self.close(tenant, id).await,
+            Err(error) => {
+                tracing::error!(%error, backend = %id, "a changed backend cannot be read; it is opened anew");
+                return self.close(tenant, id).await;
+            }
+        };
+        let in_use = self.in_use(tenant, id);
+        let exchanged = {
+            let in_use = in_use.lock().await;
+            match &in_use.storage {
+                Some((switch, generation)) if *generation == stored.generation => {
+                    let opened = self.open_stored(tenant, &stored, 0).await;
+                    opened.map(|storage| switch.exchange(storage)).inspect_err(|error| {
+                        tracing::error!(?error, backend = %id, "a changed backend does not open");
+                    })
+                }
+                _ => Err(Error::internal("another generation")),
+            }
+        };
+        if exchanged.is_err() {
+            self.close(tenant, id).await;
+        }
+    }
+
+    async fn forget(&self, tenant: &Tenant, id: &BackendId) {
+        self.close(tenant, id).await;
+        for provider in self.catalog.iter() {
+            provider.forget(tenant.name(), id.as_str());
+        }
+    }
+
+    async fn pending(&self, tenant: &Tenant, id: &BackendId) -> Result<Pending, Error> {
+        let in_use = self.in_use(tenant, id);
+        if let Some(volume) = &in_use.lock().await.volume {
+            return Ok(pending(volume.pending()));
+        }
+        let backend = self.registry.backend(tenant, id).await.map_err(Error::internal)?;
+        let backend = backend.ok_or_else(|| Error::not_found("the backend"))?;
+        match self.left_over(tenant, &backend).await? {
+            0 => Ok(Pending::default()),
+            // It could not be taken into use at the start; that is tried again here, and told if it still fails.
+            _ => Ok(pending(self.volume(tenant, id).await?.pending())),
+        }
+    }
+
+    async fn discard(&self, _tenant: &Tenant, _id: &BackendId) -> Result<String, Error> {
+        Err(Error::new(ErrorKind::Unsupported, "this version cannot set pending uploads aside yet; wait for them"))
+    }
+}
+
+/// The remotes of one tenant, for a wrapper.
+struct TenantRemotes {
+    pool: Weak<Pool>,
+    tenant: Tenant,
+    depth: usize,
+}
+
+#[async_trait]
+impl Remotes for TenantRemotes {
+    async fn resolve(&self, remote: &str) -> Result<Arc<dyn Storage>, Error> {
+        let invalid = |message: &str| Error::new(ErrorKind::Invalid, format!("the remote \"{remote}\" {message}"));
+        let pool = self.pool.upgrade().ok_or_else(|| Error::internal("the program stops"))?;
+        let (name, path) = remote.split_once(':').ok_or_else(|| invalid("has no colon"))?;
+        let path = Path::parse(path.trim_matches('/')).map_err(|error| invalid(&error.to_string()))?;
+        if self.depth >= DEEPEST {
+            return Err(invalid("stands on more than eight others, or on itself"));
+        }
+        let by_id = match BackendId::parse(name) {
+            Some(id) => pool.registry.backend(&self.tenant, &id).await.map_err(Error::internal)?,
+            None => None,
+        };
+        let found = match (by_id, BackendName::parse(name)) {
+            (Some(backend), _) => Some(backend),
+            (None, Some(name)) => pool.registry.backend_by_name(&self.tenant, &name).await.map_err(Error::internal)?,
+            (None, None) => None,
+        };
+        let backend = found.ok_or_else(|| Error::not_found(format!("the backend \"{name}\"")))?;
+        let storage = pool.storage(&self.tenant, &backend.id, self.depth + 1).await?;
+        Ok(Rooted::new(storage, path))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is under these locks is changed in single steps.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,291 @@
+//! Settings of the program: flags before `CAUSEWAY_*` variables before the TOML file before defaults.
+//!
+//! Every source gives text; it is parsed in one place, so that a value means the same wherever it comes from, and
+//! everything wrong is told at once, before anything starts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use causeway_registry::{Config as RegistryConfig, Database};
+use clap::Args;
+use ipnet::IpNet;
+
+/// What was given on the command line and in the environment.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// A TOML file with these settings, written as the flags are.
+    #[arg(long, env = "CAUSEWAY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the API listens [default: 127.0.0.1:8080].
+    #[arg(long, env = "CAUSEWAY_LISTEN", value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where the operator's listener with the metrics listens [default: 127.0.0.1:8081].
+    #[arg(long, env = "CAUSEWAY_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    #[command(flatten)]
+    store: Store,
+    /// Below which directory mounts stand [default: /hoody/mounts if it can be made, else mounts in the data directory].
+    #[arg(long, env = "CAUSEWAY_MOUNT_ROOT", value_name = "DIR")]
+    mount_root: Option<String>,
+    /// The directory of the providers' components, *.wasm.
+    #[arg(long, env = "CAUSEWAY_COMPONENTS", value_name = "DIR")]
+    components: Option<String>,
+    /// Below which directory tenants may connect local folders; without it they may not.
+    #[arg(long, env = "CAUSEWAY_LOCAL_ROOT", value_name = "DIR")]
+    local_root: Option<String>,
+    /// Let providers be on private networks: these, or without a value loopback, RFC 1918 and RFC 4193.
+    #[arg(
+        long, env = "CAUSEWAY_ALLOW_PRIVATE_NETWORKS", value_name = "CIDR,...", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )]
+    allow_private_networks: Option<String>,
+    /// How log lines look: text or json [default: text].
+    #[arg(long, env = "CAUSEWAY_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// Where things are kept; what every command needs.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Store {
+    /// Where everything is kept [default: /var/lib/causeway for root, else ~/.local/share/causeway].
+    #[arg(long, env = "CAUSEWAY_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<String>,
+    /// The registry's database: postgres://... or sqlite:PATH [default: registry.db in the data directory].
+    #[arg(long, env = "CAUSEWAY_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// The file of the key that secrets are sealed with [default: key in the data directory].
+    #[arg(long, env = "CAUSEWAY_KEY_FILE", value_name = "FILE")]
+    key_file: Option<String>,
+}
+
+/// Where things are kept, parsed.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) registry: RegistryConfig,
+}
+
+/// All settings, parsed.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) kept: Kept,
+    pub(crate) mount_root: Option<PathBuf>,
+    pub(crate) components: Option<PathBuf>,
+    pub(crate) local_root: Option<PathBuf>,
+    pub(crate) private_networks: Vec<IpNet>,
+    pub(crate) json_logs: bool,
+}
+
+/// What is meant by private networks without naming any.
+const PRIVATE: [&str; 6] = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+
+const NAMES: [&str; 10] = [
+    "listen",
+    "admin-listen",
+    "data-dir",
+    "database-url",
+    "key-file",
+    "mount-root",
+    "components",
+    "local-root",
+    "allow-private-networks",
+    "log-format",
+];
+
+/// Parses everything; the error names all that is wrong.
+pub(crate) fn parse(given: Given) -> Result<Config, String> {
+    let mut problems = Vec::new();
+    let file = given.config.as_ref().map_or_else(BTreeMap::new, |path| read_file(path, &mut problems));
+    let or_file =
+        |given: Option<String>, name: &str| given.or_else(|| file.get(name).cloned()).filter(|text| !text.is_empty());
+    let listen = address(or_file(given.listen, "listen"), "listen", "127.0.0.1:8080", &mut problems);
+    let admin_listen =
+        address(or_file(given.admin_listen, "admin-listen"), "admin-listen", "127.0.0.1:8081", &mut problems);
+    let store = Store {
+        data_dir: or_file(given.store.data_dir, "data-dir"),
+        database_url: or_file(given.store.database_url, "database-url"),
+        key_file: or_file(given.store.key_file, "key-file"),
+    };
+    let kept = kept(store, &mut problems);
+    let components = or_file(given.components, "components").map(PathBuf::from);
+    let local_root = or_file(given.local_root, "local-root").map(PathBuf::from);
+    for (name, directory) in [("components", &components), ("local-root", &local_root)] {
+        if let Some(directory) = directory.as_ref().filter(|directory| !directory.is_dir()) {
+            problems.push(format!("{name}: {} is not a directory", directory.display()));
+        }
+    }
+    let mount_root = or_file(given.mount_root, "mount-root").map(PathBuf::from);
+    if let Some(root) = mount_root.as_ref().filter(|root| !root.is_absolute()) {
+        problems.push(format!("mount-root: {} is not an absolute path", root.display()));
+    }
+    let networks = or_file(given.allow_private_networks, "allow-private-networks");
+    let private_networks = private_networks(networks.as_deref(), &mut problems);
+    let json_logs = match or_file(given.log_format, "log-format").as_deref() {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(_) => {
+            problems.push("log-format: must be text or json".into());
+            false
+        }
+    };
+    match (listen, admin_listen, kept) {
+        (Some(listen), Some(admin_listen), Some(kept)) if problems.is_empty() => {
+            Ok(Config { listen, admin_listen, kept, mount_root, components, local_root, private_networks, json_logs })
+        }
+        _ => Err(told(&problems)),
+    }
+}
+
+/// Parses what commands other than `serve` need.
+pub(crate) fn parse_store(store: Store) -> Result<Kept, String> {
+    let mut problems = Vec::new();
+    kept(store, &mut problems).ok_or_else(|| told(&problems))
+}
+
+fn told(problems: &[String]) -> String {
+    format!("these settings cannot be used:\n  {}", problems.join("\n  "))
+}
+
+fn kept(store: Store, problems: &mut Vec<String>) -> Option<Kept> {
+    let data_dir = match store.data_dir.map(PathBuf::from).or_else(default_data_dir) {
+        Some(directory) => directory,
+        None => {
+            problems.push("data-dir: there is no home directory; name one".into());
+            return None;
+        }
+    };
+    let database = match store.database_url {
+        None => Ok(Database::Sqlite(data_dir.join("registry.db"))),
+        Some(url) => Database::parse(&url),
+    };
+    let key_file = store.key_file.map_or_else(|| data_dir.join("key"), PathBuf::from);
+    match database {
+        Ok(database) => Some(Kept { data_dir, registry: RegistryConfig { database, key_file } }),
+        Err(error) => {
+            problems.push(format!("database-url: {error}"));
+            None
+        }
+    }
+}
+
+fn default_data_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some("/var/lib/causeway".into());
+    }
+    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share/causeway"))
+}
+
+fn address(given: Option<String>, name: &str, default: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
+    let text = given.as_deref().unwrap_or(default);
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        problems.push(format!("{name}: `{text}` is not an address with a port, such as {default}"));
+    }
+    parsed
+}
+
+fn private_networks(given: Option<&str>, problems: &mut Vec<String>) -> Vec<IpNet> {
+    let all = || PRIVATE.iter().filter_map(|network| network.parse().ok()).collect();
+    match given {
+        None | Some("false") => Vec::new(),
+        Some("true") => all(),
+        Some(list) => list
+            .split(',')
+            .map(str::trim)
+            .filter_map(|text| {
+                let network = text.parse().ok();
+                if network.is_none() {
+                    problems.push(format!("allow-private-networks: `{text}` is not a network such as 10.0.0.0/8"));
+                }
+                network
+            })
+            .collect(),
+    }
+}
+
+/// The file's settings as text.
+fn read_file(path: &std::path::Path, problems: &mut Vec<String>) -> BTreeMap<String, String> {
+    let table = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let table = table.and_then(|text| text.parse::<toml::Table>().map_err(|error| error.message().to_owned()));
+    let table = match table {
+        Ok(table) => table,
+        Err(error) => {
+            problems.push(format!("config: {}: {error}", path.display()));
+            return BTreeMap::new();
+        }
+    };
+    let mut settings = BTreeMap::new();
+    for (name, value) in table {
+        let text = match value {
+            toml::Value::String(text) => Some(text),
+            toml::Value::Boolean(truth) => Some(truth.to_string()),
+            toml::Value::Array(items) => {
+                let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+                texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+            }
+            _ => None,
+        };
+        match text {
+            _ if !NAMES.contains(&name.as_str()) => problems.push(format!("config: {name} is not a setting")),
+            None => problems.push(format!("config: {name} has a value of the wrong kind")),
+            Some(text) => {
+                settings.insert(name, text);
+            }
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(directory: &tempfile::TempDir, file: &str) -> Given {
+        let path = directory.path().join("causeway.toml");
+        std::fs::write(&path, file).unwrap();
+        let data_dir = Some(directory.path().display().to_string());
+        Given { config: Some(path), store: Store { data_dir, ..Store::default() }, ..Given::default() }
+    }
+
+    #[test]
+    fn what_is_given_comes_before_the_file_and_that_before_the_default() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = "listen = \"127.0.0.1:1\"\nadmin-listen = \"127.0.0.1:2\"\nlog-format = \"json\"";
+        let config = parse(Given { listen: Some("127.0.0.1:3".into()), ..given(&directory, file) }).unwrap();
+        assert_eq!((config.listen.port(), config.admin_listen.port(), config.json_logs), (3, 2, true));
+        assert_eq!(parse(given(&directory, "")).unwrap().listen.port(), 8080);
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = "listen = \"here\"\nadmin-listen = 5\ncolour = \"red\"\nlog-format = \"xml\"\ncomponents = \"/nowhere\"\n\
+            mount-root = \"mounts\"\nallow-private-networks = [\"10.0.0.0/8\", \"everywhere\"]\ndatabase-url = \"mysql://x\"";
+        let error = parse(given(&directory, file)).unwrap_err();
+        for name in [
+            "listen: `here`",
+            "admin-listen has",
+            "colour is",
+            "log-format",
+            "components",
+            "mount-root",
+            "everywhere",
+            "database-url",
+        ] {
+            assert!(error.contains(name), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn private_networks_are_closed_unless_named_or_all_allowed() {
+        let directory = tempfile::tempdir().unwrap();
+        let networks = |file: &str| parse(given(&directory, file)).unwrap().private_networks.len();
+        assert_eq!(networks(""), 0);
+        assert_eq!(networks("allow-private-networks = false"), 0);
+        assert_eq!(networks("allow-private-networks = true"), PRIVATE.len());
+        assert_eq!(networks("allow-private-networks = \"10.0.0.0/8, 127.0.0.1/32\""), 2);
+    }
+}

@@ -1,0 +1,319 @@
+//! Mounts in use: the kernel's side of what the registry wants mounted.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use causeway_api as api;
+use causeway_api::{MountError, Mounts, Pending, State, Status};
+use causeway_fuse::{MountOptions, Mounted};
+use causeway_registry::{Mount, MountId, MountsWanted, Registry, Tenant};
+use causeway_storage::{Error, ErrorKind, Path as Names, Result};
+use causeway_vfs::{CacheMode, Close, Vfs, VfsConfig, Volume};
+
+use crate::backends::{Pool, pending};
+use crate::point::{self, PointError};
+
+/// How long a request waits for the kernel's mount before it answers that it is on its way.
+const STANDS: Duration = Duration::from_secs(10);
+/// How long a removed mount's uploads are waited for before it is looked again whether it should still go.
+const DRAIN: Duration = Duration::from_secs(600);
+
+/// All mounts of this process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Standing {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    pool: Arc<Pool>,
+    root: PathBuf,
+    mounts: Mutex<HashMap<(Tenant, MountId), One>>,
+}
+
+/// One mount.
+enum One {
+    Mounting,
+    Stands { mounted: Arc<Mounted>, vfs: Arc<Vfs> },
+    Unmounting,
+    Failed(String),
+}
+
+impl Standing {
+    pub(crate) fn new(registry: Registry, pool: Arc<Pool>, root: PathBuf) -> Standing {
+        Standing { inner: Arc::new(Inner { registry, pool, root, mounts: Mutex::default() }) }
+    }
+
+    /// Mounts again what a tenant had mounted, and goes on removing what was asked to go. Does not wait.
+    pub(crate) async fn restore(&self, tenant: &Tenant) -> std::result::Result<(), causeway_registry::Error> {
+        for mount in self.inner.registry.mounts(tenant, MountsWanted::All).await? {
+            let (this, tenant) = (self.clone(), tenant.clone());
+            if mount.removing {
+                tokio::spawn(async move { this.finish_removal(&tenant, &mount).await });
+                continue;
+            }
+            tokio::spawn(async move {
+                let config = api::VfsConfig::parse(&mount.config)
+                    .map_err(|problems| MountError::Failed(Error::internal(format!("{problems:?}"))));
+                let stood = match config {
+                    Ok(config) => this.stand(&tenant, &mount, &config).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = stood {
+                    tracing::error!(?error, mount = %mount.id, "a mount cannot be restored");
+                    this.put(&tenant, &mount.id, One::Failed(sentence(&error)));
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes all mounts off. What is open in them goes on until it is closed or the process ends.
+    pub(crate) async fn stop(&self) {
+        let all: Vec<_> = self.lock().drain().collect();
+        for ((_, id), one) in all {
+            if let One::Stands { mounted, .. } = one
+                && let Err(error) = take_off(mounted).await
+            {
+                tracing::warn!(?error, mount = %id, "a mount cannot be taken off");
+            }
+        }
+    }
+
+    /// Makes the kernel's mount.
+    async fn stand(
+        &self,
+        tenant: &Tenant,
+        mount: &Mount,
+        config: &api::VfsConfig,
+    ) -> std::result::Result<(), MountError> {
+        let names = self.below_root(&mount.path)?;
+        self.put(tenant, &mount.id, One::Mounting);
+        let volume = self.inner.pool.volume(tenant, &mount.backend).await?;
+        let vfs = Vfs::new(volume, vfs_config(config));
+        let default = MountOptions::default();
+        let options = MountOptions {
+            read_only: config.read_only,
+            uid: config.uid.unwrap_or(default.uid),
+            gid: config.gid.unwrap_or(default.gid),
+            // Files are shown with private modes, so nobody but the owner enters.
+            allow_other: config.uid.is_some() || config.gid.is_some(),
+            fs_name: format!("causeway:{}", mount.id),
+        };
+        let (root, shown) = (self.inner.root.clone(), vfs.clone());
+        let mounting = tokio::task::spawn_blocking(move || {
+            let directory = point::open(&root, &names)?;
+            causeway_fuse::mount(shown, directory, options).map_err(PointError::Failed)
+        });
+        let mounted = mounting.await.map_err(Error::internal)?.map_err(|error| match error {
+            PointError::InUse(message) => MountError::InUse(message.into()),
+            PointError::Failed(error) => {
+                MountError::Failed(Error::new(ErrorKind::Internal, "the machine refused the mount").with_detail(error))
+            }
+        })?;
+        match self.keep(tenant, &mount.id, Arc::new(mounted), vfs) {
+            None => Ok(()),
+            Some(mounted) => {
+                take_off(mounted).await?;
+                Err(MountError::Failed(Error::not_found("the mount")))
+            }
+        }
+    }
+
+    /// Notes that a mount stands; gives it back if it was removed while it was on its way.
+    fn keep(&self, tenant: &Tenant, id: &MountId, mounted: Arc<Mounted>, vfs: Arc<Vfs>) -> Option<Arc<Mounted>> {
+        match self.lock().get_mut(&(tenant.clone(), id.clone())) {
+            Some(one) if matches!(one, One::Mounting) => {
+                *one = One::Stands { mounted, vfs };
+                None
+            }
+            _ => Some(mounted),
+        }
+    }
+
+    /// Waits until nothing of a removed mount is pending, however long that takes, and removes its row.
+    async fn finish_removal(&self, tenant: &Tenant, mount: &Mount) {
+        loop {
+            let still = match self.inner.pool.volume(tenant, &mount.backend).await {
+                Ok(volume) => volume.drain(DRAIN).await.changes,
+                Err(error) => {
+                    tracing::warn!(?error, mount = %mount.id, "a removed mount's uploads cannot go on yet");
+                    tokio::time::sleep(STANDS).await;
+                    continue;
+                }
+            };
+            match self.inner.registry.mount(tenant, &mount.id).await {
+                Ok(None) => return,
+                Ok(Some(_)) if still > 0 => {}
+                Ok(Some(_)) => match self.inner.registry.delete_mount(tenant, &mount.id).await {
+                    Ok(_) => {
+                        self.lock().remove(&(tenant.clone(), mount.id.clone()));
+                        return;
+                    }
+                    Err(error) => tracing::error!(%error, mount = %mount.id, "a drained mount cannot be removed"),
+                },
+                Err(error) => tracing::error!(%error, mount = %mount.id, "a removed mount cannot be read"),
+            }
+            // Only a failing registry comes here without having waited long.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    fn below_root(&self, path: &str) -> std::result::Result<Names, MountError> {
+        let outside = || MountError::Path("is not below the directory of mounts".into());
+        let below = Path::new(path).strip_prefix(&self.inner.root).map_err(|_| outside())?;
+        let names = below.to_str().and_then(|text| Names::parse(text).ok()).filter(|names| !names.is_root());
+        names.ok_or_else(outside)
+    }
+
+    fn put(&self, tenant: &Tenant, id: &MountId, one: One) {
+        self.lock().insert((tenant.clone(), id.clone()), one);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Tenant, MountId), One>> {
+        // What is under this lock is changed in single steps.
+        self.inner.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Mounts for Standing {
+    fn place(&self, tenant: &Tenant, id: &MountId, wanted: Option<&str>) -> std::result::Result<String, MountError> {
+        let wrong = |message: &str| MountError::Path(message.into());
+        let own = self.inner.root.join(tenant.name());
+        let path = match wanted {
+            None => self.inner.root.join(id.as_str()),
+            Some(wanted) => {
+                let below = match wanted.strip_prefix('/') {
+                    None => Path::new(wanted),
+                    Some(_) => Path::new(wanted)
+                        .strip_prefix(&own)
+                        .map_err(|_| MountError::Path(format!("must be relative, or begin with {}", own.display())))?,
+                };
+                let below = below.to_str().ok_or_else(|| wrong("must be text"))?;
+                let names = Names::parse(below).map_err(|error| MountError::Path(error.to_string()))?;
+                if names.is_root() {
+                    return Err(wrong("must name a directory below the directory of mounts"));
+                }
+                own.join(names.as_str())
+            }
+        };
+        Ok(path.to_str().ok_or_else(|| wrong("must be text"))?.to_owned())
+    }
+
+    async fn mount(
+        &self,
+        tenant: &Tenant,
+        mount: &Mount,
+        config: &api::VfsConfig,
+    ) -> std::result::Result<Status, MountError> {
+        let (this, whose, made, config) = (self.clone(), tenant.clone(), mount.clone(), config.clone());
+        // In a task of its own, so that it goes on when the request ends first.
+        let standing = tokio::spawn(async move {
+            let stood = this.stand(&whose, &made, &config).await;
+            if let Err(error) = &stood {
+                this.put(&whose, &made.id, One::Failed(sentence(error)));
+            }
+            stood
+        });
+        match tokio::time::timeout(STANDS, standing).await {
+            Ok(Ok(Ok(()))) => Ok(self.status(tenant, &mount.id)),
+            Ok(Ok(Err(error))) => {
+                self.lock().remove(&(tenant.clone(), mount.id.clone()));
+                Err(error)
+            }
+            Ok(Err(error)) => Err(Error::internal(error).into()),
+            Err(_) => Ok(Status { state: State::Mounting, error: None }),
+        }
+    }
+
+    async fn configure(
+        &self,
+        tenant: &Tenant,
+        id: &MountId,
+        config: &api::VfsConfig,
+    ) -> std::result::Result<(), MountError> {
+        if let Some(One::Stands { vfs, .. }) = self.lock().get(&(tenant.clone(), id.clone())) {
+            vfs.reconfigure(vfs_config(config));
+        }
+        Ok(())
+    }
+
+    fn status(&self, tenant: &Tenant, id: &MountId) -> Status {
+        let is = |state| Status { state, error: None };
+        match self.lock().get(&(tenant.clone(), id.clone())) {
+            Some(One::Mounting) => is(State::Mounting),
+            Some(One::Unmounting) => is(State::Unmounting),
+            Some(One::Stands { mounted, .. }) if !mounted.has_ended() => is(State::Active),
+            Some(One::Stands { .. }) => {
+                Status { state: State::Failed, error: Some("the mount was taken away from outside".into()) }
+            }
+            Some(One::Failed(error)) => Status { state: State::Failed, error: Some(error.clone()) },
+            // It waits for its turn at the start.
+            None => is(State::Mounting),
+        }
+    }
+
+    async fn unmount(&self, tenant: &Tenant, mount: &Mount, wait: Duration) -> Result<Pending> {
+        let key = (tenant.clone(), mount.id.clone());
+        let was = self.lock().insert(key.clone(), One::Unmounting);
+        let volume = match was {
+            Some(One::Stands { mounted, vfs }) => {
+                let volume: Arc<Volume> = vfs.volume().clone();
+                take_off(mounted).await?;
+                Some(volume)
+            }
+            _ => None,
+        };
+        if let Ok(names) = self.below_root(&mount.path) {
+            point::remove(&self.inner.root, &names);
+        }
+        let left = match volume {
+            Some(volume) => pending(volume.drain(wait).await),
+            None => api::Backends::pending(&*self.inner.pool, tenant, &mount.backend).await?,
+        };
+        if left.is_empty() {
+            self.lock().remove(&key);
+        } else {
+            let (this, tenant, mount) = (self.clone(), tenant.clone(), mount.clone());
+            tokio::spawn(async move { this.finish_removal(&tenant, &mount).await });
+        }
+        Ok(left)
+    }
+}
+
+async fn take_off(mounted: Arc<Mounted>) -> Result<()> {
+    let taken = tokio::task::spawn_blocking(move || mounted.unmount());
+    taken.await.map_err(Error::internal)?.map_err(Error::internal)
+}
+
+fn sentence(error: &MountError) -> String {
+    match error {
+        MountError::Path(message) => format!("the path {message}"),
+        MountError::InUse(message) => message.clone(),
+        MountError::Failed(error) => error.message.clone(),
+    }
+}
+
+fn vfs_config(config: &api::VfsConfig) -> VfsConfig {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    VfsConfig {
+        cache_mode: match config.cache_mode {
+            api::CacheMode::Off => CacheMode::Off,
+            api::CacheMode::Minimal => CacheMode::Minimal,
+            api::CacheMode::Writes => CacheMode::Writes,
+            api::CacheMode::Full => CacheMode::Full,
+        },
+        cache_max_age_ms: config.cache_max_age.map_or(u64::MAX, ms),
+        cache_max_size: config.cache_max_size,
+        dir_cache_time_ms: config.dir_cache_time.map_or(0, ms),
+        read_only: config.read_only,
+        close: match config.close {
+            api::Close::Journalled => Close::Journalled,
+            api::Close::Uploaded => Close::Uploaded,
+        },
+    }
+}

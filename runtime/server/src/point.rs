@@ -1,0 +1,160 @@
+//! Mount points: made and opened so that nobody can lead them elsewhere.
+//!
+//! Each directory below the root is made 0700 and entered with `openat2`, which follows no symbolic link and never leaves
+//! the root. The last one is handed out as a descriptor, and the mount is made through that: the path is never looked up
+//! a second time.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use causeway_storage::Path as Names;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// Why a mount point cannot be used.
+#[derive(Debug)]
+pub(crate) enum PointError {
+    /// Something stands there.
+    InUse(&'static str),
+    /// The machine refused.
+    Failed(io::Error),
+}
+
+impl From<Errno> for PointError {
+    fn from(error: Errno) -> PointError {
+        match error {
+            // A directory whose file system died; it is detached at the next start.
+            Errno::NOTCONN => PointError::InUse("The mount point holds a mount that died"),
+            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => PointError::InUse("The mount point is not a plain directory"),
+            error => PointError::Failed(error.into()),
+        }
+    }
+}
+
+/// The root of all mounts: the given one, else `/hoody/mounts` if it can be made, else below the data directory.
+pub(crate) fn root(given: Option<&Path>, data_dir: &Path) -> io::Result<PathBuf> {
+    let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o755).create(path);
+    let usual = Path::new("/hoody/mounts");
+    let below_data = data_dir.join("mounts");
+    let root = match given {
+        Some(root) => {
+            make(root)?;
+            root
+        }
+        None if make(usual).is_ok() && rustix::fs::access(usual, rustix::fs::Access::WRITE_OK).is_ok() => usual,
+        None => {
+            make(&below_data)?;
+            &below_data
+        }
+    };
+    // The kernel's table of mounts shows real paths; what is compared with it must be one.
+    root.canonicalize()
+}
+
+/// Makes and opens the mount point `names` below `root`. It must be empty and nothing be mounted on it.
+pub(crate) fn open(root: &Path, names: &Names) -> Result<OwnedFd, PointError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let mut directory = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for name in names.names() {
+        match rustix::fs::mkdirat(&directory, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        directory = rustix::fs::openat2(&directory, name, flags, Mode::empty(), resolve)?;
+    }
+    for entry in Dir::read_from(&directory)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Err(PointError::InUse("The mount point is not empty"));
+        }
+    }
+    Ok(directory)
+}
+
+/// Removes an empty mount point. That it is in use or gone is no fault: it is not ours then.
+pub(crate) fn remove(root: &Path, names: &Names) {
+    let parent = names.parent().unwrap_or(Names::ROOT);
+    let Some(name) = names.name() else { return };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let removed = rustix::fs::open(root, flags, Mode::empty()).and_then(|root| {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let parent = match parent.is_root() {
+            true => root,
+            false => rustix::fs::openat2(&root, parent.as_str(), flags, Mode::empty(), resolve)?,
+        };
+        rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)
+    });
+    if let Err(error) = removed {
+        tracing::debug!(%error, "a mount point stays");
+    }
+}
+
+/// Detaches what an earlier process left mounted below the root. Only one process at a time uses a data directory, so
+/// what is ours and stands there before we mounted anything is dead.
+pub(crate) fn detach_leftovers(root: &Path) -> io::Result<()> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+    for line in table.lines() {
+        let Some((before, after)) = line.split_once(" - ") else { continue };
+        let Some(point) = before.split(' ').nth(4).map(unescape) else { continue };
+        let ours = after.split(' ').next() == Some("fuse.causeway");
+        if ours && Path::new(&point).starts_with(root) {
+            match rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH) {
+                Ok(()) => tracing::info!(point, "detached the mount of an earlier process"),
+                Err(error) => tracing::warn!(point, %error, "the mount of an earlier process cannot be detached"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The table writes blanks, tabs, line ends and backslashes as three octal digits.
+fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    fn names(text: &str) -> Names {
+        Names::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_mount_point_is_made_private() {
+        let root = tempfile::tempdir().unwrap();
+        open(root.path(), &names("tenant/photos")).unwrap();
+        let metadata = std::fs::metadata(root.path().join("tenant/photos")).unwrap();
+        assert_eq!(metadata.mode() & 0o777, 0o700);
+        remove(root.path(), &names("tenant/photos"));
+        assert!(!root.path().join("tenant/photos").exists());
+    }
+
+    #[test]
+    fn a_symbolic_link_leads_nowhere() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink(other.path(), root.path().join("tenant")).unwrap();
+        assert!(matches!(open(root.path(), &names("tenant/photos")), Err(PointError::InUse(_))));
+        assert!(matches!(open(root.path(), &names("tenant")), Err(PointError::InUse(_))));
+        assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_empty_or_no_directory_is_in_use() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("full")).unwrap();
+        std::fs::write(root.path().join("full/file"), "").unwrap();
+        assert!(matches!(open(root.path(), &names("full")), Err(PointError::InUse(_))));
+        assert!(matches!(open(root.path(), &names("full/file")), Err(PointError::InUse(_))));
+        remove(root.path(), &names("full"));
+        assert!(root.path().join("full/file").exists());
+    }
+}
