@@ -20,6 +20,10 @@ public network = 127.0.0.0/8
 auth cluster required = none
 auth service required = none
 auth client required = none
+# Without authentication there are no keys to encrypt with.
+ms mon client mode = crc
+ms mon cluster mode = crc
+ms mon service mode = crc
 mon allow pool size one = true
 osd pool default size = 1
 osd pool default min size = 1
@@ -48,8 +52,9 @@ EOF
     ceph-osd -c "$dir/ceph.conf" -i 0 --mkfs --osd-uuid "$osd" >/dev/null 2>&1
     setsid ceph-osd -f -c "$dir/ceph.conf" -i 0 >/dev/null 2>&1 </dev/null & echo $! > "$dir/osd.pid"
     setsid radosgw -f -c "$dir/ceph.conf" -n client.admin >/dev/null 2>&1 </dev/null & echo $! > "$dir/rgw.pid"
-    for _ in $(seq 300); do
+    for try in $(seq 300); do
         curl -sf "http://127.0.0.1:$port/" >/dev/null && break
+        [ "$try" -lt 300 ] || { echo "radosgw does not answer; its log:" >&2; tail -n 20 "$dir/client.admin.log" >&2; exit 1; }
         kill -0 "$(cat "$dir/rgw.pid")" 2>/dev/null || { echo "radosgw ended; its log:" >&2; tail -n 20 "$dir/client.admin.log" >&2; exit 1; }
         sleep .2
     done
