@@ -16,11 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use causeway_storage::{
-    Body, Can, Cursor, Descriptor, Encoding, Entry, Error, ErrorKind, Features, Identity, Kind, Node, OpenError, Opening,
-    Page, Path, Problem, Provider, Result, Room, Settings, Source, Span, Storage, Timestamp, Value, Version, WriteIntent,
-    WriteLog,
+    Body, Can, Cursor, Descriptor, Encoding, Entry, Error, ErrorKind, Features, Identity, Kind, Node, OpenError,
+    Opening, Page, Path, Problem, Provider, Result, Room, Sameness, Settings, Source, Span, Storage, Timestamp,
+    Version, WriteIntent, WriteLog,
 };
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, Timestamps, UTIME_OMIT};
+use rustix::fs::{
+    self, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, Timestamps, UTIME_OMIT,
+};
 use rustix::io::Errno;
 
 use crate::local_options;
@@ -35,7 +37,7 @@ const PAGE: usize = 10_000;
 const UNFINISHED: &str = ".causeway-unfinished-";
 
 /// The options that have no effect yet, and are refused rather than ignored.
-const NOT_YET: [&str; 5] = ["case_insensitive", "links", "unicode_normalization", "one_file_system", "time_type"];
+const NOT_YET: [&str; 2] = ["links", "unicode_normalization"];
 
 /// The provider `local`.
 #[derive(Debug)]
@@ -61,15 +63,18 @@ impl Provider for LocalProvider {
     async fn open(&self, opening: Opening) -> Result<Arc<dyn Storage>, OpenError> {
         let problems: Vec<Problem> = NOT_YET
             .iter()
-            .filter(|name| !matches!(opening.settings.get(name), None | Some(Value::Truth(false))))
-            .filter(|name| opening.settings.text(name) != Some("mtime"))
+            .filter(|name| opening.settings.truth(name))
             .map(|name| Problem::new(*name, "has no effect yet; leave it at its default"))
             .collect();
         if !problems.is_empty() {
             return Err(OpenError::Settings(problems));
         }
         let Some(root) = &self.root else {
-            return Err(Error::new(ErrorKind::Denied, "local folders are not allowed here; the operator can allow them with --local-root").into());
+            return Err(Error::new(
+                ErrorKind::Denied,
+                "local folders are not allowed here; the operator can allow them with --local-root",
+            )
+            .into());
         };
         let below = Path::parse(opening.settings.text("path").unwrap_or("").trim_matches('/'))
             .map_err(|error| OpenError::Settings(vec![Problem::new("path", error.to_string())]))?;
@@ -95,14 +100,26 @@ impl LocalStorage {
     /// Opens the folder `below` under `root`; makes `root`, the tenant's own, if it is not there. Blocking.
     pub fn open(root: &std::path::Path, below: &Path, settings: &Settings) -> Result<LocalStorage> {
         std::fs::create_dir_all(root)?;
-        let tenant = fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(io_error)?;
+        let tenant =
+            fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(io_error)?;
         let mut jail = Jail {
             root: tenant,
             follow: settings.truth("copy_links"),
             warn_links: !settings.truth("skip_links"),
+            one_file_system: settings.truth("one_file_system"),
             check_updated: !settings.truth("no_check_updated"),
+            time: match settings.text("time_type") {
+                Some("atime") => Shown::Accessed,
+                Some("btime") => Shown::Created,
+                Some("ctime") => Shown::Changed,
+                _ => Shown::Modified,
+            },
             preallocate: !settings.truth("no_preallocate"),
-            encoding: settings.text("encoding").and_then(Encoding::parse).or_else(|| Encoding::parse("33554434")).unwrap_or_default(),
+            encoding: settings
+                .text("encoding")
+                .and_then(Encoding::parse)
+                .or_else(|| Encoding::parse("33554434"))
+                .unwrap_or_default(),
         };
         jail.root = jail.open_at(below, OFlags::PATH | OFlags::DIRECTORY).map_err(|errno| named(errno, below))?;
         let mut can = Can::WRITE
@@ -116,7 +133,10 @@ impl LocalStorage {
         if !settings.truth("no_set_modtime") {
             can |= Can::SET_MODIFIED | Can::KEEPS_MODIFIED;
         }
-        let features = Features { can, modified_step_ns: 1, longest_name_bytes: Some(255), ..Features::default() };
+        let insensitive = settings.truth("case_insensitive") && !settings.truth("case_sensitive");
+        let sameness = if insensitive { Sameness::IgnoresCase } else { Sameness::Exact };
+        let features =
+            Features { can, sameness, modified_step_ns: 1, longest_name_bytes: Some(255), ..Features::default() };
         Ok(LocalStorage { features: Arc::new(features), jail: Arc::new(jail) })
     }
 
@@ -130,12 +150,23 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
 }
 
+/// Which of a file's times is shown as that of its modification.
+#[derive(Clone, Copy)]
+enum Shown {
+    Modified,
+    Accessed,
+    Created,
+    Changed,
+}
+
 /// The folder's descriptor, and what goes through it. All of it blocks.
 struct Jail {
     root: OwnedFd,
     follow: bool,
     warn_links: bool,
+    one_file_system: bool,
     check_updated: bool,
+    time: Shown,
     preallocate: bool,
     encoding: Encoding,
 }
@@ -144,9 +175,16 @@ impl Jail {
     /// Opens a path; the kernel keeps it below the folder.
     fn open_at(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let links = if self.follow { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | links;
+        let mounts = if self.one_file_system { ResolveFlags::NO_XDEV } else { ResolveFlags::empty() };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | links | mounts;
         let spelled = self.spelled(path);
-        fs::openat2(&self.root, if spelled.is_empty() { "." } else { &spelled }, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        fs::openat2(
+            &self.root,
+            if spelled.is_empty() { "." } else { &spelled },
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        )
     }
 
     fn spelled(&self, path: &Path) -> String {
@@ -162,18 +200,48 @@ impl Jail {
         if name.starts_with(UNFINISHED) {
             return Err(Error::new(ErrorKind::Invalid, format!("names that begin with {UNFINISHED} are not allowed")));
         }
-        let directory = self.open_at(&parent, OFlags::PATH | OFlags::DIRECTORY).map_err(|errno| named(errno, &parent))?;
+        let directory =
+            self.open_at(&parent, OFlags::PATH | OFlags::DIRECTORY).map_err(|errno| named(errno, &parent))?;
         Ok((directory, name))
     }
 
     /// The entry at a path; none if there is none, or a link that is not followed.
     fn stat(&self, path: &Path) -> Result<Option<Entry>> {
         match self.open_at(path, OFlags::PATH) {
-            Ok(file) => entry_of(&file, path.name().unwrap_or_default()),
+            Ok(file) => self.entry(&file, path),
+            // Another file system is not gone into.
+            Err(Errno::XDEV) if self.one_file_system => Ok(None),
             // A file in the place of a directory on the way, or a link that is not followed: there is nothing of this name.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(named(errno, path)),
         }
+    }
+
+    /// What an open descriptor is; none for what is neither file nor directory.
+    fn entry(&self, opened: impl AsFd, path: &Path) -> Result<Option<Entry>> {
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+        let stat = fs::statx(opened, "", AtFlags::EMPTY_PATH, wanted).map_err(io_error)?;
+        let time = |time: fs::StatxTimestamp| Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec };
+        let created = (stat.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| time(stat.stx_btime));
+        let modified = match self.time {
+            Shown::Modified => Some(time(stat.stx_mtime)),
+            Shown::Accessed => Some(time(stat.stx_atime)),
+            Shown::Created => created,
+            Shown::Changed => Some(time(stat.stx_ctime)),
+        };
+        let name = path.name().unwrap_or_default();
+        let entry = match FileType::from_raw_mode(stat.stx_mode.into()) {
+            FileType::Directory => Entry { modified, created, ..Entry::directory(name) },
+            FileType::RegularFile => {
+                // The inode changes when a file is replaced, size and time when it is written to.
+                let time = stat.stx_mtime;
+                let version =
+                    Version(format!("{}-{}-{}.{:09}", stat.stx_ino, stat.stx_size, time.tv_sec, time.tv_nsec));
+                Entry { modified, created, version: Some(version), ..Entry::file(name, stat.stx_size) }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(entry))
     }
 
     fn require(&self, path: &Path) -> Result<Entry> {
@@ -190,14 +258,17 @@ impl Jail {
     }
 
     fn list(&self, directory: &Path, cursor: Option<Cursor>) -> Result<Page> {
-        let opened = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|errno| named(errno, directory))?;
+        let opened =
+            self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|errno| named(errno, directory))?;
         let mut names = Vec::new();
         for item in fs::Dir::read_from(&opened).map_err(io_error)? {
             let item = item.map_err(io_error)?;
             match item.file_name().to_str() {
                 Ok("." | "..") => {}
                 Ok(name) if name.starts_with(UNFINISHED) => {}
-                Ok(name) if cursor.as_ref().is_none_or(|cursor| name > cursor.0.as_str()) => names.push(name.to_owned()),
+                Ok(name) if cursor.as_ref().is_none_or(|cursor| name > cursor.0.as_str()) => {
+                    names.push(name.to_owned())
+                }
                 Ok(_) => {}
                 Err(_) => tracing::warn!(directory = %directory, "left out a name that is not UTF-8"),
             }
@@ -218,8 +289,9 @@ impl Jail {
     }
 
     fn open_file(&self, file: &Node) -> Result<File> {
-        let opened = self.open_at(&file.path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|errno| named(errno, &file.path))?;
-        let entry = entry_of(&opened, file.path.name().unwrap_or_default())?.ok_or_else(|| Error::not_found(&file.path))?;
+        let opened =
+            self.open_at(&file.path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|errno| named(errno, &file.path))?;
+        let entry = self.entry(&opened, &file.path)?.ok_or_else(|| Error::not_found(&file.path))?;
         match entry.kind {
             Kind::Directory => Err(Error::new(ErrorKind::IsDirectory, format!("{} is a directory", file.path))),
             Kind::File if file.version.is_some() && entry.version != file.version => Err(changed(&file.path)),
@@ -234,7 +306,8 @@ impl Jail {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let unfinished = format!("{UNFINISHED}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(fs::openat(&reopened(&directory)?, &unfinished, flags, Mode::from(0o644)).map_err(io_error)?);
+        let file =
+            File::from(fs::openat(&reopened(&directory)?, &unfinished, flags, Mode::from(0o644)).map_err(io_error)?);
         let written = self.fill(&file, intent, content).and_then(|()| {
             let flags = if intent.existing.is_some() { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
             fs::renameat_with(&directory, &unfinished, &directory, &name, flags).map_err(|errno| match errno {
@@ -248,7 +321,7 @@ impl Jail {
             let _ = fs::unlinkat(&directory, &unfinished, AtFlags::empty());
             return Err(error);
         }
-        entry_of(&file, intent.path.name().unwrap_or_default())?.ok_or_else(|| Error::not_found(&intent.path))
+        self.entry(&file, &intent.path)?.ok_or_else(|| Error::not_found(&intent.path))
     }
 
     fn fill(&self, file: &File, intent: &WriteIntent, content: &dyn Source) -> Result<()> {
@@ -293,7 +366,8 @@ impl Jail {
             let (old_directory, old_name) = self.open_parent(&from.path)?;
             let (new_directory, new_name) = self.open_parent(to)?;
             let flags = if replaces.is_some() { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-            fs::renameat_with(&old_directory, &old_name, &new_directory, &new_name, flags).map_err(|errno| named(errno, to))?;
+            fs::renameat_with(&old_directory, &old_name, &new_directory, &new_name, flags)
+                .map_err(|errno| named(errno, to))?;
         }
         self.require(to)
     }
@@ -314,27 +388,10 @@ fn reopened(directory: &OwnedFd) -> Result<OwnedFd> {
 
 fn times(modified: Timestamp) -> Timestamps {
     let omit = fs::Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    Timestamps { last_access: omit, last_modification: fs::Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanoseconds.into() } }
-}
-
-/// What an open descriptor is; none for what is neither file nor directory.
-fn entry_of(opened: impl AsFd, name: &str) -> Result<Option<Entry>> {
-    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-    let stat = fs::statx(opened, "", AtFlags::EMPTY_PATH, wanted).map_err(io_error)?;
-    let time = |time: fs::StatxTimestamp| Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec };
-    let modified = Some(time(stat.stx_mtime));
-    let created = (stat.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| time(stat.stx_btime));
-    let entry = match FileType::from_raw_mode(stat.stx_mode.into()) {
-        FileType::Directory => Entry { modified, created, ..Entry::directory(name) },
-        FileType::RegularFile => {
-            // The inode changes when a file is replaced, size and time when it is written to.
-            let time = stat.stx_mtime;
-            let version = Version(format!("{}-{}-{}.{:09}", stat.stx_ino, stat.stx_size, time.tv_sec, time.tv_nsec));
-            Entry { modified, created, version: Some(version), ..Entry::file(name, stat.stx_size) }
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(entry))
+    Timestamps {
+        last_access: omit,
+        last_modification: fs::Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanoseconds.into() },
+    }
 }
 
 fn changed(path: &Path) -> Error {
@@ -353,7 +410,9 @@ fn named(errno: Errno, path: &Path) -> Error {
         Errno::NOTDIR => Error::new(ErrorKind::NotADirectory, format!("{path} is not a directory")),
         Errno::ISDIR => Error::new(ErrorKind::IsDirectory, format!("{path} is a directory")),
         Errno::NOTEMPTY => Error::new(ErrorKind::DirectoryNotEmpty, format!("{path} is not empty")),
-        Errno::LOOP | Errno::XDEV => Error::new(ErrorKind::Denied, format!("{path} leads through a link that is not followed")),
+        Errno::LOOP | Errno::XDEV => {
+            Error::new(ErrorKind::Denied, format!("{path} leads through a link that is not followed"))
+        }
         errno => io_error(errno),
     }
 }
@@ -392,7 +451,7 @@ impl Storage for LocalStorage {
             let piece = blocking(move || {
                 let piece = read_piece(&file, rest.offset, length as usize)?;
                 if last && jail.check_updated {
-                    let now = entry_of(&*file, "")?;
+                    let now = jail.entry(&*file, &node.path)?;
                     if node.version.is_some() && now.and_then(|entry| entry.version) != node.version {
                         return Err(changed(&node.path));
                     }
@@ -476,7 +535,9 @@ impl Storage for LocalStorage {
 fn read_piece(file: &File, offset: u64, length: usize) -> Result<Bytes> {
     let mut piece = BytesMut::zeroed(length);
     file.read_exact_at(&mut piece, offset).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::new(ErrorKind::PreconditionFailed, "the file became shorter while it was read"),
+        io::ErrorKind::UnexpectedEof => {
+            Error::new(ErrorKind::PreconditionFailed, "the file became shorter while it was read")
+        }
         _ => Error::from(error),
     })?;
     Ok(piece.freeze())

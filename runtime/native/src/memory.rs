@@ -270,8 +270,12 @@ impl Storage for MemoryStorage {
                 return Err(Error::new(ErrorKind::NotADirectory, format!("{directory} is a file")));
             }
             let after = |path: &Path| cursor.is_none_or(|cursor| path.name() > Some(cursor.0.as_str()));
-            let mut entries: Vec<Entry> =
-                tree.children(directory).filter(|(path, _)| after(path)).take(PAGE + 1).map(|(path, item)| item.entry(path)).collect();
+            let mut entries: Vec<Entry> = tree
+                .children(directory)
+                .filter(|(path, _)| after(path))
+                .take(PAGE + 1)
+                .map(|(path, item)| item.entry(path))
+                .collect();
             let more = entries.len() > PAGE;
             entries.truncate(PAGE);
             let next = entries.last().filter(|_| more).map(|last| Cursor(last.name.clone()));
@@ -375,7 +379,9 @@ impl Storage for MemoryStorage {
             }
             let below: Vec<Path> = tree.below(&from.path).map(|(path, _)| path.clone()).collect();
             for old in std::iter::once(from.path.clone()).chain(below) {
-                let new = to.join(&old.below(&from.path).unwrap_or_default()).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
+                let new = to
+                    .join(&old.below(&from.path).unwrap_or_default())
+                    .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
                 if let Some(item) = tree.items.remove(&old) {
                     tree.items.insert(new, item);
                 }

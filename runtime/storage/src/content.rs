@@ -44,7 +44,10 @@ pub async fn collect(mut body: Body, most_bytes: usize) -> Result<Bytes> {
     while let Some(piece) = body.next().await {
         let piece = piece?;
         if all.len() + piece.len() > most_bytes {
-            return Err(Error::new(ErrorKind::Unavailable(None), format!("an answer is larger than {most_bytes} bytes")));
+            return Err(Error::new(
+                ErrorKind::Unavailable(None),
+                format!("an answer is larger than {most_bytes} bytes"),
+            ));
         }
         all.extend_from_slice(&piece);
     }

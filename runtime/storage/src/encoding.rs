@@ -44,9 +44,35 @@ const PRINTABLE: [(u32, &str); 17] = [
 
 /// The names of the bits, lowest first.
 const NAMES: [&str; 29] = [
-    "Raw", "Slash", "LtGt", "DoubleQuote", "SingleQuote", "BackQuote", "Dollar", "Colon", "Question", "Asterisk", "Pipe",
-    "Hash", "Percent", "BackSlash", "CrLf", "Del", "Ctl", "LeftSpace", "LeftPeriod", "LeftTilde", "LeftCrLfHtVt",
-    "RightSpace", "RightPeriod", "RightCrLfHtVt", "InvalidUtf8", "Dot", "SquareBracket", "Semicolon", "Exclamation",
+    "Raw",
+    "Slash",
+    "LtGt",
+    "DoubleQuote",
+    "SingleQuote",
+    "BackQuote",
+    "Dollar",
+    "Colon",
+    "Question",
+    "Asterisk",
+    "Pipe",
+    "Hash",
+    "Percent",
+    "BackSlash",
+    "CrLf",
+    "Del",
+    "Ctl",
+    "LeftSpace",
+    "LeftPeriod",
+    "LeftTilde",
+    "LeftCrLfHtVt",
+    "RightSpace",
+    "RightPeriod",
+    "RightCrLfHtVt",
+    "InvalidUtf8",
+    "Dot",
+    "SquareBracket",
+    "Semicolon",
+    "Exclamation",
 ];
 
 /// A mask of characters that a provider cannot hold.

@@ -226,13 +226,7 @@ pub struct Node {
 impl Node {
     /// The node of an entry that was seen at this path.
     pub fn of(path: Path, entry: &Entry) -> Node {
-        Node {
-            path,
-            kind: entry.kind,
-            cookie: entry.cookie.clone(),
-            version: entry.version.clone(),
-            size: entry.size,
-        }
+        Node { path, kind: entry.kind, cookie: entry.cookie.clone(), version: entry.version.clone(), size: entry.size }
     }
 
     /// The root directory.

@@ -138,18 +138,24 @@ fn parse_value(kind: &OptionKind, json: &Json) -> Result<Value, String> {
         }
         .ok_or_else(|| "must be a size: a number of bytes, or one with a unit such as \"5M\", or \"off\"".into()),
         OptionKind::Duration => match json {
-            Json::Number(number) => number.as_u64().and_then(|seconds| seconds.checked_mul(1000)).map(Value::Milliseconds),
+            Json::Number(number) => {
+                number.as_u64().and_then(|seconds| seconds.checked_mul(1000)).map(Value::Milliseconds)
+            }
             Json::String(text) if text == "off" => Some(Value::Off),
             Json::String(text) => parse_duration_ms(text).map(Value::Milliseconds),
             _ => None,
         }
-        .ok_or_else(|| "must be a duration: a number of seconds, or one with units such as \"1h30m\", or \"off\"".into()),
+        .ok_or_else(|| {
+            "must be a duration: a number of seconds, or one with units such as \"1h30m\", or \"off\"".into()
+        }),
         OptionKind::Choice(choices) => choice(choices, json).map(Value::Text),
         OptionKind::Several(choices) => {
             let several = several(json)?;
             match several.iter().find(|name| !choices.is_empty() && !choices.contains(name)) {
                 None => Ok(Value::Several(several)),
-                Some(unknown) => Err(format!("has the unknown value \"{unknown}\"; must be some of {}", choices.join(", "))),
+                Some(unknown) => {
+                    Err(format!("has the unknown value \"{unknown}\"; must be some of {}", choices.join(", ")))
+                }
             }
         }
         OptionKind::Encoding => match json {
@@ -183,7 +189,9 @@ fn number(json: &Json) -> Result<i64, String> {
 fn several(json: &Json) -> Result<Vec<String>, String> {
     let wrong = || "must be a list of strings, or one string with commas".to_owned();
     match json {
-        Json::String(text) => Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()),
+        Json::String(text) => {
+            Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
+        }
         Json::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect(),
         _ => Err(wrong()),
     }
@@ -197,7 +205,12 @@ fn choice(choices: &[String], json: &Json) -> Result<String, String> {
         Json::String(index) => index.parse().ok().and_then(by_index),
         _ => None,
     };
-    found.ok_or_else(|| format!("must be one of {}", choices.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>().join(", ")))
+    found.ok_or_else(|| {
+        format!(
+            "must be one of {}",
+            choices.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// An endpoint as a URL without a slash at its end: a bare host means https.
@@ -251,7 +264,10 @@ mod tests {
 
     #[test]
     fn a_bare_host_means_https() {
-        assert_eq!(parse(OptionKind::Endpoint, "s3.example.com".into()), Ok(Value::Text("https://s3.example.com".into())));
+        assert_eq!(
+            parse(OptionKind::Endpoint, "s3.example.com".into()),
+            Ok(Value::Text("https://s3.example.com".into()))
+        );
         for wrong in ["ftp://a", "https://", "https://user@host", "https://a/?q", "https://a b"] {
             assert!(parse(OptionKind::Endpoint, wrong.into()).is_err(), "{wrong}");
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use causeway_storage::{
-    Body, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, Page, Path, Result, Room, Source, Span, Storage,
-    Timestamp, WriteIntent, WriteLog,
+    Body, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, Page, Path, Result, Room, Source, Span,
+    Storage, Timestamp, WriteIntent, WriteLog,
 };
 
 /// A storage below a directory of another.
