@@ -73,7 +73,7 @@ db: _postgres
 
 # Begin a new provider from the one shape that all of them have.
 new-provider name:
-    @components/new-provider.sh "{{ name }}"
+    @components/new-provider "{{ name }}"
 
 _python:
     @tests/lib/python.sh

@@ -22,7 +22,7 @@ mkdir -p "$CARGO_TARGET_DIR"
 host=$(rustc -vV | sed -n 's/^host: //p')
 tools=$(rustc --print sysroot)/lib/rustlib/$host/bin
 if [ ! -x "$tools/wasm-component-ld" ]; then
-    echo "components: no wasm-component-ld in $tools: install Rust with rustup (rust-toolchain.toml names the version)" >&2
+    echo "components: no wasm-component-ld in $tools: install Rust with rustup" >&2
     exit 1
 fi
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$tools/wasm-component-ld"

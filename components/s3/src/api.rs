@@ -9,7 +9,7 @@ use causeway_sdk::{data, time};
 use crate::options::Settings;
 use crate::presets::Preset;
 use crate::wire::{
-    BucketConfiguration, BucketList, Completion, Cursor, Failure, Initiated, Listed, Listing, Parts, Reading, Stored,
+    BucketConfiguration, Completion, Cursor, Failure, Initiated, Listed, Listing, Parts, Reading, Stored,
     StoredPart, md5_of_etag, unquoted,
 };
 
@@ -123,10 +123,11 @@ impl S3 {
         if answer.is_ok() && Failure::in_body(answer.body()).is_none() { Ok(answer) } else { Err(meaning(&answer)) }
     }
 
-    pub(crate) fn list_buckets(&self, from: Option<&str>) -> Result<BucketList> {
+    /// Asks for the buckets; what the answer means is not said yet.
+    pub(crate) fn ask_buckets(&self, from: Option<&str>) -> Result<Answer> {
         let request = self.at("GET", At::of(""));
         let request = from.into_iter().fold(request, |request, token| request.query("continuation-token", token));
-        self.call(request, "")?.xml()
+        self.sign(request, "", Payload::Body)?.send()
     }
 
     pub(crate) fn head_bucket(&self, bucket: &str) -> Result<()> {
@@ -451,11 +452,16 @@ pub(crate) fn meaning(answer: &Answer) -> Error {
         (ErrorKind::NotFound, _) => "there is no such thing in the store".to_owned(),
         (ErrorKind::Denied, _) => "the store denies this to the given keys".to_owned(),
         (ErrorKind::Unauthenticated, _) => "the store refuses the given keys".to_owned(),
-        (ErrorKind::PreconditionFailed, _) => "the object has been changed in the store".to_owned(),
+        (ErrorKind::PreconditionFailed, _) => changed().message,
         (_, "") => format!("the store answers with status {}", answer.status()),
         (_, code) => format!("the store answers {code}"),
     };
     Error::new(kind, message).detail(format!("{} {}: {}", answer.status(), failure.code, failure.message))
+}
+
+/// The version seen is no longer the current one.
+pub(crate) fn changed() -> Error {
+    Error::new(ErrorKind::PreconditionFailed, "the object has been changed in the store")
 }
 
 fn by_code(code: &str) -> Option<ErrorKind> {

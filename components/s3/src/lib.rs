@@ -62,7 +62,9 @@ impl Provider for S3 {
 
     /// Asks for the buckets. Keys that may not list them work all the same: the store has accepted them.
     fn probe(&self) -> Result<Identity> {
-        match self.list_buckets(None) {
+        // That no answer came is meant, also where the host denies the way.
+        let answer = self.ask_buckets(None)?;
+        match self.accept(answer).and_then(|answer| answer.xml::<wire::BucketList>()) {
             Ok(list) if self.preset.names_owner() => {
                 Ok(Identity { account: list.owner.id, display: list.owner.display_name })
             }
@@ -87,6 +89,15 @@ impl Provider for S3 {
 
     fn meaning(&self, answer: &Answer) -> Error {
         meaning(answer)
+    }
+
+    /// A store that does not know `If-Match` sends whatever stands there now.
+    fn explain(&self, file: &Node, answer: &Answer) -> Verdict {
+        let seen = answer.header("etag").map(wire::unquoted);
+        if answer.is_ok() && seen.is_some() && file.version.is_some() && seen != file.version.as_deref() {
+            return Verdict::Failed(api::changed());
+        }
+        Verdict::Failed(meaning(answer))
     }
 }
 
@@ -166,11 +177,14 @@ impl Paths for S3 {
                     Request::send_all([self.head_request(at)?, self.list_request(below, 1, None)?]).into_iter();
                 let mut next = || answers.next().unwrap_or_else(|| Err(Error::unavailable("an answer is missing")));
                 let (found, beneath) = (file(next()), directory(next()));
-                // Not to be allowed to list must not hide a file that can be read.
-                match (found?, beneath) {
+                match (found, beneath) {
+                    // Of the two answers only that to the listing has a body, which tells why keys are refused.
+                    (Err(_), Err(refused)) if refused.kind == ErrorKind::Unauthenticated => Err(refused),
+                    (Err(error), _) => Err(error),
                     (_, Ok(Some(directory))) => Ok(Some(directory)),
-                    (Some(file), _) => Ok(Some(file)),
-                    (None, beneath) => beneath,
+                    // Not to be allowed to list must not hide a file that can be read.
+                    (Ok(Some(file)), _) => Ok(Some(file)),
+                    (Ok(None), beneath) => beneath,
                 }
             }
         }
@@ -179,12 +193,14 @@ impl Paths for S3 {
     fn list(&self, directory: &Node, cursor: Option<&str>) -> Result<Page> {
         let at = At::of(&directory.path);
         if at.bucket.is_empty() {
-            return self.list_buckets(cursor).map(wire::BucketList::page).map_err(|error| match error.kind {
+            let answer = self.ask_buckets(cursor)?;
+            let accepted = self.accept(answer).map_err(|error| match error.kind {
                 ErrorKind::Denied => {
                     Error { message: "the given keys may not list buckets: mount one by its name".into(), ..error }
                 }
                 _ => error,
             });
+            return Ok(accepted?.xml::<wire::BucketList>()?.page());
         }
         let from: Option<Cursor> = cursor.map(data::unpack).transpose()?;
         let below = prefix(at.key);
