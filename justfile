@@ -57,9 +57,9 @@ deny:
         echo "installing cargo-deny $version"
         cargo install --quiet --locked --debug --root "{{ cache }}/tools" --version "$version" cargo-deny
     fi
-    cargo-deny --log-level error check licenses bans sources
-    for tree in sdk/rust components; do
-        cargo-deny --log-level error --manifest-path "$tree/Cargo.toml" check --config deny.toml licenses bans sources
+    for tree in . sdk/rust components; do
+        echo "licences, bans and sources of $tree:"
+        cargo-deny --offline --log-level error --manifest-path "$tree/Cargo.toml" --config deny.toml check licenses bans sources
     done
     if timeout 60 cargo-deny --log-level off fetch db >/dev/null 2>&1; then
         cargo-deny --log-level error check advisories
