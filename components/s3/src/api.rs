@@ -9,8 +9,8 @@ use causeway_sdk::{data, time};
 use crate::options::Settings;
 use crate::presets::Preset;
 use crate::wire::{
-    BucketConfiguration, Completion, Cursor, Failure, Initiated, Listed, Listing, Parts, Reading, Stored,
-    StoredPart, md5_of_etag, unquoted,
+    BucketConfiguration, Completion, Cursor, Failure, Initiated, Listed, Listing, Parts, Reading, Stored, StoredPart,
+    md5_of_etag, unquoted,
 };
 
 /// Metadata under which the modification time is kept, in decimal seconds.

@@ -281,6 +281,20 @@ async fn a_server_that_knows_no_ranges_is_cut() {
 }
 
 #[tokio::test]
+async fn a_range_that_comes_with_a_200_is_taken_for_what_its_headers_say() {
+    let server = Server::start(|seen| {
+        let (first, last) = seen.range().unwrap();
+        let range = format!("bytes {first}-{last}/100000");
+        reply(200, &[ETAG[0], ("Content-Range", &range)], &content()[first..=last])
+    })
+    .await;
+    let planner = Planner::of(remote(&server, 100_000));
+    let plans = Arc::new(PlanCache::new());
+    let bytes = take(&server, &planner, &plans, Some(100_000), Span::new(70_000, 20_000)).await.unwrap();
+    assert_eq!(bytes, content()[70_000..90_000]);
+}
+
+#[tokio::test]
 async fn a_placed_range_stands_where_the_request_wants_it() {
     let server = Server::start(|seen| {
         assert_eq!(seen.header("range"), None);

@@ -460,6 +460,10 @@ impl Ask {
         let length: Option<u64> = answer.header("content-length").and_then(|length| length.trim().parse().ok());
         match (answer.status, segment.ranges, self.range) {
             (206, Ranges::ByHeader, Some(_)) => self.judge_partial(answer, segment, length),
+            // Some servers say 200 and send the range all the same; the length then tells which of both they mean.
+            (200, Ranges::ByHeader, Some(_)) if answer.header("content-range").is_some() && length.is_some() => {
+                self.judge_partial(answer, segment, length)
+            }
             (206, Ranges::Placed, Some(_)) if answer.header("content-range").is_some() => {
                 self.judge_partial(answer, segment, length)
             }

@@ -1,0 +1,176 @@
+//! A host for components, as small as it can be: an engine, a gate that lets nothing private pass but loopback, and a
+//! keeper in memory. Not a server: those are beside it.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use causeway_guest::{Catalog, CompiledCache, Engine, Grants, GuestProvider, Held, Keeper, Space, State, Surroundings};
+use causeway_http::{Gate, Policy};
+use causeway_storage::{
+    Error, ErrorKind, OpenError, Opening, Path, Provider, Remotes, Result, Settings, Storage, Value,
+};
+use serde_json::{Map, Value as Json};
+
+pub mod rclone;
+pub mod server;
+
+/// Everything that components need around them, for one test.
+pub struct House {
+    pub catalog: Catalog,
+    pub keeper: Arc<Memory>,
+}
+
+impl House {
+    /// Nothing granted, loopback allowed.
+    pub fn new() -> House {
+        House::with(Policy::default(), Grants::new())
+    }
+
+    /// With further rules; loopback is allowed in any case.
+    pub fn with(mut policy: Policy, grants: Grants) -> House {
+        policy.allow_private.push("127.0.0.0/8".parse().unwrap());
+        let keeper = Arc::new(Memory::default());
+        let surroundings = Surroundings { gate: Gate::new(policy).unwrap(), keeper: keeper.clone() };
+        House { catalog: Catalog::new(Engine::new().unwrap(), compiled(), grants, surroundings), keeper }
+    }
+
+    /// A provider of a component that was built before.
+    pub async fn provider(&self, name: &str) -> Arc<GuestProvider> {
+        self.catalog.open(&component(name)).await.unwrap()
+    }
+}
+
+/// The file of a component that was built before.
+pub fn component(name: &str) -> PathBuf {
+    let directory = std::env::var_os("CAUSEWAY_COMPONENTS").map_or_else(
+        || {
+            let cache = std::env::var_os("CAUSEWAY_CACHE").map(PathBuf::from);
+            let cache =
+                cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/causeway"));
+            cache.join("target/components")
+        },
+        PathBuf::from,
+    );
+    let path = directory.join(format!("{name}.wasm"));
+    assert!(path.is_file(), "{} is missing: run `./just components`", path.display());
+    path
+}
+
+/// Compiled code is shared by all tests and kept between runs.
+fn compiled() -> CompiledCache {
+    static OPENING: Mutex<()> = Mutex::new(());
+    let _one = OPENING.lock().unwrap();
+    let name = format!("compiled-{}", std::env::current_exe().unwrap().file_name().unwrap().display());
+    CompiledCache::open(&FilePath::new(env!("CARGO_TARGET_TMPDIR")).join(name)).unwrap()
+}
+
+/// Opens a backend of tenant `acme`.
+pub async fn open(provider: &GuestProvider, given: Json) -> Result<Arc<dyn Storage>, OpenError> {
+    open_as(provider, "acme", given).await
+}
+
+/// Opens a backend of a tenant.
+pub async fn open_as(provider: &GuestProvider, tenant: &str, given: Json) -> Result<Arc<dyn Storage>, OpenError> {
+    let given: Map<String, Json> = serde_json::from_value(given).unwrap();
+    let settings = Settings::parse(&provider.descriptor().options, &given).map_err(OpenError::Settings)?;
+    let backend = "0123456789abcdef".to_owned();
+    provider.open(Opening { tenant: tenant.to_owned(), backend, settings, remotes: Arc::new(NoRemotes) }).await
+}
+
+pub fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+/// What kind of failure this is; panics where there is none.
+pub fn kind<T>(result: Result<T>) -> ErrorKind {
+    result.err().expect("this should have failed").kind
+}
+
+struct NoRemotes;
+
+#[async_trait]
+impl Remotes for NoRemotes {
+    async fn resolve(&self, remote: &str) -> Result<Arc<dyn Storage>> {
+        Err(Error::not_found(remote))
+    }
+}
+
+type Values = Arc<Mutex<HashMap<String, Held>>>;
+
+/// A keeper in memory. Its seal is a name in front: enough to see whether something was sealed, and as what.
+#[derive(Default)]
+pub struct Memory {
+    values: Mutex<HashMap<String, Values>>,
+}
+
+impl Memory {
+    /// Everything that was stored, of all tenants.
+    pub fn all(&self) -> Vec<u8> {
+        let values = self.values.lock().unwrap();
+        values
+            .values()
+            .flat_map(|of| of.lock().unwrap().values().flat_map(|held| held.value.clone()).collect::<Vec<_>>())
+            .collect()
+    }
+}
+
+impl Keeper for Memory {
+    fn state(&self, tenant: &str, backend: &str, space: Space) -> Arc<dyn State> {
+        let key = format!("{tenant}/{backend}/{space:?}");
+        Arc::new(MemoryState(self.values.lock().unwrap().entry(key).or_default().clone()))
+    }
+
+    fn seal(&self, tenant: &str, backend: &str, what: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+        Ok([format!("sealed {tenant} {backend} {what}:").as_bytes(), bytes].concat())
+    }
+
+    fn unseal(&self, tenant: &str, backend: &str, what: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        sealed.strip_prefix(format!("sealed {tenant} {backend} {what}:").as_bytes()).map(<[u8]>::to_vec)
+    }
+}
+
+struct MemoryState(Values);
+
+#[async_trait]
+impl State for MemoryState {
+    async fn get(&self, key: &str) -> Result<Option<Held>> {
+        Ok(self.0.lock().unwrap().get(key).cloned())
+    }
+
+    async fn set(&self, key: &str, value: &[u8], _lives: Option<Duration>) -> Result<()> {
+        let mut values = self.0.lock().unwrap();
+        let change = values.get(key).map_or(0, |held| held.change) + 1;
+        values.insert(key.to_owned(), Held { value: value.to_vec(), change });
+        Ok(())
+    }
+
+    async fn swap(&self, key: &str, value: &[u8], lives: Option<Duration>, expected: Option<u64>) -> Result<bool> {
+        if self.0.lock().unwrap().get(key).map(|held| held.change) != expected {
+            return Ok(false);
+        }
+        self.set(key, value, lives).await.map(|()| true)
+    }
+
+    async fn remove(&self, key: &str) -> Result<()> {
+        self.0.lock().unwrap().remove(key);
+        Ok(())
+    }
+}
+
+/// A gate's rules that keep a listener of the process's own closed.
+pub fn closed(listener: SocketAddr) -> Policy {
+    Policy { closed: vec![listener], ..Policy::default() }
+}
+
+/// A setting's value, for tests that look at what was parsed.
+pub fn text(value: Option<&Value>) -> Option<&str> {
+    match value {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,1 @@
+//! A provider made of a script.
