@@ -32,7 +32,7 @@ const TYPES: [&str; 3] = ["types", "requests", "secret-uses"];
 const ALWAYS: [&str; 8] = ["settings", "http", "state", "clock", "random", "log", "content", "crypto"];
 
 /// What a component may use if the operator grants it by name.
-const GRANTABLE: [&str; 3] = ["reveal", "foreign-hosts", "assigned-hosts"];
+pub const GRANTABLE: [&str; 3] = ["reveal", "foreign-hosts", "assigned-hosts"];
 
 /// What every component must export.
 const REQUIRED: [&str; 3] = ["setup", "browsing", "reading"];
@@ -217,12 +217,24 @@ impl Catalog {
     /// The provider of one component.
     pub async fn provider(&self, wasm: &[u8]) -> Result<Arc<GuestProvider>> {
         let inspection = inspect(wasm)?;
-        let (compiled, _) = tokio::task::block_in_place(|| self.compiled.load(&self.engine.wasmtime, wasm))?;
-        let component = Arc::new(Component::link(&self.engine, &compiled, inspection.wasi)?);
-        let described = describe(&component).await?;
+        let (component, described) = self.ask(wasm, &inspection).await?;
         self.check_grants(&described.name, &inspection)?;
         let descriptor = descriptor(&described, &inspection);
         Ok(Arc::new(GuestProvider::new(component, descriptor, described, inspection, self.surroundings.clone())))
+    }
+
+    /// What a component says of itself, granted or not: it cannot be used through this.
+    pub async fn describe(&self, wasm: &[u8]) -> Result<Descriptor> {
+        let inspection = inspect(wasm)?;
+        let (_, described) = self.ask(wasm, &inspection).await?;
+        Ok(descriptor(&described, &inspection))
+    }
+
+    async fn ask(&self, wasm: &[u8], inspection: &Inspection) -> Result<(Arc<Component>, setup::Descriptor)> {
+        let (compiled, _) = tokio::task::block_in_place(|| self.compiled.load(&self.engine.wasmtime, wasm))?;
+        let component = Arc::new(Component::link(&self.engine, &compiled, inspection.wasi)?);
+        let described = describe(&component).await?;
+        Ok((component, described))
     }
 
     fn check_grants(&self, name: &str, inspection: &Inspection) -> Result<()> {
