@@ -29,6 +29,9 @@ const AT_ONCE: usize = 1024;
 /// Reads worked on at a time: 32 MiB of answers.
 const READS: usize = 32;
 
+/// A read that gets no turn by then has failed.
+const TURN: Duration = Duration::from_secs(60);
+
 /// Writes taken from the kernel at a time: 16 MiB of content.
 const WRITES: usize = 16;
 
@@ -73,7 +76,7 @@ impl Requests {
     fn answer<F: Future<Output = ()> + Send>(&self, work: impl FnOnce(Arc<Vfs>) -> F + Send + 'static) {
         let (vfs, at_once) = (self.vfs.clone(), self.at_once.clone());
         self.runtime.spawn(async move {
-            // The semaphore is never closed.
+            // Those before end in their time, so everyone's turn comes; the semaphore is never closed.
             let _turn = at_once.acquire().await;
             work(vfs).await;
         });
@@ -279,8 +282,10 @@ impl Filesystem for Requests {
     ) {
         let (vfs, reads) = (self.vfs.clone(), self.reads.clone());
         self.runtime.spawn(async move {
-            // The semaphore is never closed.
-            let _turn = reads.acquire().await;
+            // A storage that hangs holds the turns of its readers: those behind them fail as they do.
+            let Ok(Ok(_turn)) = tokio::time::timeout(TURN, reads.acquire()).await else {
+                return reply.error(Errno::EIO);
+            };
             match vfs.read(fh.0, offset, size).await {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => reply.error(told(&error)),
@@ -317,7 +322,9 @@ impl Filesystem for Requests {
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        self.answer(move |vfs| async move { empty(reply, vfs.flush(fh.0).await) });
+        // Apart from the others: it may wait for a whole upload, and holds nothing but its place.
+        let vfs = self.vfs.clone();
+        self.runtime.spawn(async move { empty(reply, vfs.flush(fh.0).await) });
     }
 
     fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {

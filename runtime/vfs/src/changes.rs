@@ -6,13 +6,15 @@
 //! intent is folded only if nothing later touches its path, and a changed place in the order is a new place at the end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use causeway_cache::{Action, Batch, Commit, Intent, Seen};
 use causeway_storage::{Can, ErrorKind, Kind, Path, Timestamp};
 
+use tokio::sync::MutexGuard;
+
 use crate::VfsError;
 use crate::file::{Held, OpenFile, blocking, unknown};
+use crate::patience::Patience;
 use crate::view::{Place, last_touching, resolve};
 use crate::volume::{Found, State, Volume, Working};
 
@@ -27,15 +29,15 @@ impl Volume {
         path: &Path,
         exclusive: bool,
         handle: u64,
-        max_age: Duration,
+        patience: Patience,
     ) -> Result<Arc<OpenFile>, VfsError> {
-        self.parent(path, max_age).await?;
-        let order = self.namespace.lock().await;
-        match self.find(path, max_age).await? {
+        self.parent(path, patience).await?;
+        let order = self.order(patience).await?;
+        match self.find(path, patience).await? {
             Some(_) if exclusive => return Err(exists()),
             Some(_) => {
                 drop(order);
-                return self.open_file(path, max_age).await;
+                return self.open_file(path, patience).await;
             }
             None => {}
         }
@@ -61,9 +63,9 @@ impl Volume {
     }
 
     /// Removes a file.
-    pub(crate) async fn unlink(&self, path: &Path, max_age: Duration) -> Result<(), VfsError> {
-        let order = self.namespace.lock().await;
-        let found = match self.find(path, max_age).await? {
+    pub(crate) async fn unlink(&self, path: &Path, patience: Patience) -> Result<(), VfsError> {
+        let order = self.order(patience).await?;
+        let found = match self.find(path, patience).await? {
             None => return Err(VfsError::not_found()),
             Some(Found::Directory(..)) => return Err(VfsError::of(ErrorKind::IsDirectory, "this is a directory")),
             Some(found) => found,
@@ -88,10 +90,10 @@ impl Volume {
     }
 
     /// Makes a directory.
-    pub(crate) async fn make_directory(&self, path: &Path, max_age: Duration) -> Result<(), VfsError> {
-        self.parent(path, max_age).await?;
-        let order = self.namespace.lock().await;
-        if self.find(path, max_age).await?.is_some() {
+    pub(crate) async fn make_directory(&self, path: &Path, patience: Patience) -> Result<(), VfsError> {
+        self.parent(path, patience).await?;
+        let order = self.order(patience).await?;
+        if self.find(path, patience).await?.is_some() {
             return Err(exists());
         }
         let (_, commit) = {
@@ -103,14 +105,14 @@ impl Volume {
     }
 
     /// Removes an empty directory.
-    pub(crate) async fn remove_directory(self: &Arc<Self>, path: &Path, max_age: Duration) -> Result<(), VfsError> {
-        let order = self.namespace.lock().await;
-        let found = match self.find(path, max_age).await? {
+    pub(crate) async fn remove_directory(self: &Arc<Self>, path: &Path, patience: Patience) -> Result<(), VfsError> {
+        let order = self.order(patience).await?;
+        let found = match self.find(path, patience).await? {
             None => return Err(VfsError::not_found()),
             Some(Found::Directory(_, seen)) => seen,
             Some(_) => return Err(VfsError::of(ErrorKind::NotADirectory, "this is not a directory")),
         };
-        self.must_be_empty(path, max_age).await?;
+        self.must_be_empty(path, patience).await?;
         let (_, commit) = {
             let state = self.state();
             self.journal().change(|batch| {
@@ -140,12 +142,12 @@ impl Volume {
         from: &Path,
         to: &Path,
         no_replace: bool,
-        max_age: Duration,
+        patience: Patience,
     ) -> Result<(), VfsError> {
-        self.parent(to, max_age).await?;
-        let order = self.namespace.lock().await;
-        let found = self.find(from, max_age).await?.ok_or_else(VfsError::not_found)?;
-        let target = self.find(to, max_age).await?;
+        self.parent(to, patience).await?;
+        let order = self.order(patience).await?;
+        let found = self.find(from, patience).await?.ok_or_else(VfsError::not_found)?;
+        let target = self.find(to, patience).await?;
         if target.is_some() && no_replace {
             return Err(exists());
         }
@@ -162,12 +164,12 @@ impl Volume {
             (Kind::Directory, Some(Kind::File)) => {
                 return Err(VfsError::of(ErrorKind::NotADirectory, "a file stands there"));
             }
-            (Kind::Directory, Some(Kind::Directory)) => self.must_be_empty(to, max_age).await?,
+            (Kind::Directory, Some(Kind::Directory)) => self.must_be_empty(to, patience).await?,
             (_, None) | (Kind::File, Some(Kind::File)) => {}
         }
         // A directory that the storage cannot move is moved entry by entry, in one step of the journal.
         let entries = match found.kind() {
-            Kind::Directory if !self.features.can.contains(Can::MOVE_DIRECTORIES) => self.walk(from, max_age).await?,
+            Kind::Directory if !self.features.can.contains(Can::MOVE_DIRECTORIES) => self.walk(from, patience).await?,
             _ => Vec::new(),
         };
         let (dropped, commit) = self.journal_rename(from, to, &found, target.as_ref(), &entries)?;
@@ -219,9 +221,9 @@ impl Volume {
         &self,
         path: &Path,
         modified: Timestamp,
-        max_age: Duration,
+        patience: Patience,
     ) -> Result<(), VfsError> {
-        let found = self.find(path, max_age).await?.ok_or_else(VfsError::not_found)?;
+        let found = self.find(path, patience).await?.ok_or_else(VfsError::not_found)?;
         let node = match found {
             Found::Directory(..) => return Ok(()),
             Found::Staged { working, .. } => {
@@ -242,6 +244,11 @@ impl Volume {
         self.settle(commit, Vec::new()).await
     }
 
+    /// The turn to change names.
+    async fn order(&self, patience: Patience) -> Result<MutexGuard<'_, ()>, VfsError> {
+        Ok(patience.wait("an earlier change of names", self.namespace.lock()).await?)
+    }
+
     /// Waits until a change is durable; then what it made superfluous goes.
     async fn settle(&self, commit: Commit, dropped: Vec<Arc<Working>>) -> Result<(), VfsError> {
         self.journal().wait(commit).await?;
@@ -258,18 +265,18 @@ impl Volume {
     }
 
     /// The directory in which `path` shall be made exists.
-    async fn parent(&self, path: &Path, max_age: Duration) -> Result<(), VfsError> {
+    async fn parent(&self, path: &Path, patience: Patience) -> Result<(), VfsError> {
         let parent = path.parent().ok_or_else(exists)?;
-        match self.find(&parent, max_age).await? {
+        match self.find(&parent, patience).await? {
             None => Err(VfsError::not_found()),
             Some(Found::Directory(..)) => Ok(()),
             Some(_) => Err(VfsError::of(ErrorKind::NotADirectory, "this is not a directory")),
         }
     }
 
-    async fn must_be_empty(&self, path: &Path, max_age: Duration) -> Result<(), VfsError> {
-        let mut listing = self.list(path, max_age).await?;
-        while let Some(batch) = self.next(&mut listing).await? {
+    async fn must_be_empty(&self, path: &Path, patience: Patience) -> Result<(), VfsError> {
+        let mut listing = self.list(path, patience).await?;
+        while let Some(batch) = self.next(&mut listing, patience).await? {
             if !batch.is_empty() {
                 return Err(VfsError::of(ErrorKind::DirectoryNotEmpty, "the directory is not empty"));
             }
@@ -291,15 +298,15 @@ impl Volume {
     }
 
     /// Everything below a directory, directories before what is in them.
-    async fn walk(self: &Arc<Self>, directory: &Path, max_age: Duration) -> Result<Vec<(Path, Found)>, VfsError> {
+    async fn walk(self: &Arc<Self>, directory: &Path, patience: Patience) -> Result<Vec<(Path, Found)>, VfsError> {
         let mut found = Vec::new();
         let mut left = vec![directory.clone()];
         while let Some(directory) = left.pop() {
-            let mut listing = self.list(&directory, max_age).await?;
-            while let Some(batch) = self.next(&mut listing).await? {
+            let mut listing = self.list(&directory, patience).await?;
+            while let Some(batch) = self.next(&mut listing, patience).await? {
                 for (name, _) in batch {
                     let path = directory.child(&name)?;
-                    let Some(entry) = self.find(&path, max_age).await? else { continue };
+                    let Some(entry) = self.find(&path, patience).await? else { continue };
                     if entry.kind() == Kind::Directory {
                         left.push(path.clone());
                     }

@@ -12,14 +12,16 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use causeway_cache::{Action, Base, Commit, Seen, Segment, Staged};
 use causeway_storage::{Error, ErrorKind, Path, Span, Timestamp};
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::content::{Content, SILENCE};
-use crate::volume::{ATTEMPTS, Attributes, Found, METADATA, State, Volume, Working, late};
+use crate::patience::{METADATA, Patience, late};
+use crate::volume::{ATTEMPTS, Attributes, Found, State, Volume, Working};
 use crate::{VfsError, view};
 
 /// A file that is open somewhere.
@@ -112,10 +114,14 @@ impl Volume {
     }
 
     /// Opens an existing file and counts a handle of it.
-    pub(crate) async fn open_file(self: &Arc<Self>, path: &Path, max_age: Duration) -> Result<Arc<OpenFile>, VfsError> {
+    pub(crate) async fn open_file(
+        self: &Arc<Self>,
+        path: &Path,
+        patience: Patience,
+    ) -> Result<Arc<OpenFile>, VfsError> {
         for _ in 0..ATTEMPTS {
             let before = self.resolve(path).place;
-            let held = match self.find(path, max_age).await? {
+            let held = match self.find(path, patience).await? {
                 None => return Err(VfsError::not_found()),
                 Some(Found::Directory(..)) => return Err(VfsError::of(ErrorKind::IsDirectory, "this is a directory")),
                 Some(Found::Staged { working, .. }) => {
@@ -481,11 +487,11 @@ impl Volume {
         self.wake.notify_one();
     }
 
-    /// Waits until a working copy was uploaded. Fails if that failed for good, or keeps failing for a minute: the copy
-    /// stays in the journal either way.
+    /// Waits until a working copy was uploaded. Fails if that failed for good, keeps failing for a minute, or does not
+    /// get on for a minute: the copy stays in the journal either way.
     async fn uploaded(&self, working: &Working) -> Result<(), VfsError> {
         let mut changes = self.journal().watch();
-        let began = Instant::now();
+        let mut alive = (self.sign_of_life(working), Instant::now());
         loop {
             let id = working.intent();
             let failure = self.journal().read(|intents, _| intents.get(&id).map(|intent| intent.failure.clone()));
@@ -494,14 +500,24 @@ impl Volume {
                 Some(Some(failure)) => return Err(VfsError::of(ErrorKind::Internal, &failure.message)),
                 Some(None) => {}
             }
-            if let Some(wait) = self.state().waits.get(&id)
-                && began.elapsed() > SILENCE
-            {
-                return Err(wait.error.clone().into());
+            let failed = self.state().waits.get(&id).map(|wait| wait.error.clone());
+            let sign = self.sign_of_life(working);
+            // An attempt after a failed one is not getting on: it may send everything once more, and fail again.
+            if failed.is_none() && sign != alive.0 {
+                alive = (sign, Instant::now());
+            }
+            if alive.1.elapsed() >= SILENCE {
+                return Err(failed.unwrap_or_else(|| late("the upload")).into());
             }
             // The tick is for the minute, which no change of the journal announces.
             let _ = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await;
         }
+    }
+
+    /// Changes while an upload gets on: by its own bytes, or, while it waits for its turn, by those of others.
+    fn sign_of_life(&self, working: &Working) -> (bool, u64) {
+        let executing = self.state().executing.contains(&working.intent());
+        (executing, if executing { working.sent() } else { self.sent.load(Ordering::Relaxed) })
     }
 
     /// Whether anything pending still touches `path`.

@@ -8,10 +8,11 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use causeway_storage::{Entry, Kind, Path};
 use lru::LruCache;
+use tokio::time::Instant;
 
 /// Single answers kept: about 16 MiB.
 const FACTS: NonZeroUsize = NonZeroUsize::new(32_768).unwrap();

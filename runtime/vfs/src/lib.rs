@@ -17,6 +17,7 @@ mod finish;
 mod inodes;
 mod known;
 mod listing;
+mod patience;
 mod upload;
 mod vfs;
 mod view;

@@ -13,8 +13,9 @@ use causeway_storage::{Can, Cursor, Entry, ErrorKind, Path};
 
 use crate::VfsError;
 use crate::known::{Asked, LARGEST_LISTING, Listed};
+use crate::patience::Patience;
 use crate::view::{Contents, contents};
-use crate::volume::{ATTEMPTS, Attributes, Found, METADATA, Volume, late};
+use crate::volume::{ATTEMPTS, Attributes, Found, Volume};
 
 /// Names looked up between two answers.
 const AT_ONCE: usize = 64;
@@ -26,7 +27,6 @@ pub(crate) struct Listing {
     remote: Option<Path>,
     touched: BTreeSet<String>,
     asked: Asked,
-    max_age: Duration,
     at: At,
     /// What was seen so far, to be remembered, while it is not too much.
     collected: Option<Vec<Entry>>,
@@ -47,8 +47,8 @@ pub(crate) type Batch = Vec<(String, Attributes)>;
 
 impl Volume {
     /// Begins to list a directory.
-    pub(crate) async fn list(&self, directory: &Path, max_age: Duration) -> Result<Listing, VfsError> {
-        match self.find(directory, max_age).await? {
+    pub(crate) async fn list(&self, directory: &Path, patience: Patience) -> Result<Listing, VfsError> {
+        match self.find(directory, patience).await? {
             None => return Err(VfsError::not_found()),
             Some(Found::Directory(..)) => {}
             Some(_) => return Err(VfsError::of(ErrorKind::NotADirectory, "this is not a directory")),
@@ -61,7 +61,6 @@ impl Volume {
             remote: shown.remote,
             touched: shown.touched,
             asked,
-            max_age,
             at: At::Touched,
             collected: Some(Vec::new()),
             shown: HashSet::new(),
@@ -69,7 +68,7 @@ impl Volume {
         if let Some(remote) = &listing.remote {
             let mut state = self.state();
             listing.touched.extend(state.known.changed_names(remote, asked));
-            listing.at = match state.known.listing(remote, max_age) {
+            listing.at = match state.known.listing(remote, patience.max_age) {
                 Some(listed) => At::Remembered(listed, 0),
                 None => At::Start,
             };
@@ -82,12 +81,12 @@ impl Volume {
     }
 
     /// The next piece; none at the end. A piece may be empty.
-    pub(crate) async fn next(&self, listing: &mut Listing) -> Result<Option<Batch>, VfsError> {
+    pub(crate) async fn next(&self, listing: &mut Listing, patience: Patience) -> Result<Option<Batch>, VfsError> {
         match (&listing.at, listing.remote.clone()) {
-            (At::Start, Some(remote)) => self.first_page(listing, remote).await.map(Some),
+            (At::Start, Some(remote)) => self.first_page(listing, remote, patience).await.map(Some),
             (At::Page(cursor), Some(remote)) => {
-                let page = tokio::time::timeout(METADATA, self.storage.list(&remote, Some(&cursor.clone()))).await;
-                let page = page.map_err(|_| late("the storage"))??;
+                let cursor = cursor.clone();
+                let page = patience.wait("the storage", self.storage.list(&remote, Some(&cursor))).await??;
                 Ok(Some(self.take(listing, &remote, page.entries, page.next)))
             }
             (At::Remembered(listed, from), _) => {
@@ -97,15 +96,15 @@ impl Volume {
                 listing.at = if upto == listed.entries.len() { At::Touched } else { At::Remembered(listed, upto) };
                 Ok(Some(self.show(listing, &entries)))
             }
-            (At::Touched | At::Start | At::Page(_), _) => self.touched(listing).await,
+            (At::Touched | At::Start | At::Page(_), _) => self.touched(listing, patience).await,
         }
     }
 
-    async fn first_page(&self, listing: &mut Listing, remote: Path) -> Result<Batch, VfsError> {
+    async fn first_page(&self, listing: &mut Listing, remote: Path, patience: Patience) -> Result<Batch, VfsError> {
         for _ in 0..ATTEMPTS {
             let mut changes = self.journal().watch();
-            let page = tokio::time::timeout(METADATA, self.storage.list(&remote, None)).await;
-            let error = match page.unwrap_or_else(|_| Err(late("the storage"))) {
+            let page = patience.wait("the storage", self.storage.list(&remote, None)).await.flatten();
+            let error = match page {
                 Ok(page) if self.contents(&listing.directory).remote.as_ref() == Some(&remote) => {
                     return Ok(self.take(listing, &remote, page.entries, page.next));
                 }
@@ -130,8 +129,8 @@ impl Volume {
             if self.state().executing.is_empty() {
                 return Err(error.into());
             }
-            let moved = tokio::time::timeout(METADATA, changes.changed()).await;
-            moved.map_err(|_| late("a change under way"))?.map_err(causeway_storage::Error::internal)?;
+            let moved = patience.wait("a change under way", changes.changed()).await?;
+            moved.map_err(causeway_storage::Error::internal)?;
         }
         Err(VfsError::of(ErrorKind::Unavailable(None), "the directory changed while it was read"))
     }
@@ -184,16 +183,17 @@ impl Volume {
         batch
     }
 
-    async fn touched(&self, listing: &mut Listing) -> Result<Option<Batch>, VfsError> {
+    async fn touched(&self, listing: &mut Listing, patience: Patience) -> Result<Option<Batch>, VfsError> {
         if listing.touched.is_empty() {
             return Ok(None);
         }
         let mut batch = Batch::new();
         for _ in 0..AT_ONCE {
-            let Some(name) = listing.touched.pop_first() else { break };
-            if let Some(found) = self.find(&listing.directory.child(&name)?, listing.max_age).await? {
-                batch.push((name, found.attributes()));
-            }
+            // Taken out once it was looked up: after an error it is asked for again, and never left out.
+            let Some(name) = listing.touched.first().cloned() else { break };
+            let found = self.find(&listing.directory.child(&name)?, patience).await?;
+            listing.touched.remove(&name);
+            batch.extend(found.map(|found| (name, found.attributes())));
         }
         Ok(Some(batch))
     }

@@ -9,18 +9,21 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use causeway_cache::{Action, Failure, Intent, Seen, Staged};
+use causeway_cache::{Action, Failure, Intent, Seen};
 use causeway_storage::{
     Can, Entry, Error, ErrorKind, Kind, Node, Path, Result, Source, Span, Timestamp, WriteIntent, collect,
 };
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::VfsError;
 use crate::content::CHUNK_BYTES;
 use crate::file::blocking;
 use crate::finish::Outcome;
+use crate::patience::late;
 use crate::volume::{Volume, Working, node_of};
 
 /// Changes made at a time: enough to hide a round trip, few enough that each gets on.
@@ -31,6 +34,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest pause: a provider that is back is noticed by then.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// A change without any sign of life for so long is given up and tried again: a provider may take minutes to put a large
+/// file together, or to copy one.
+const STALL: Duration = Duration::from_secs(300);
 
 /// What is written down once a rename by copy has made its copy.
 const COPIED: &[u8] = b"copied";
@@ -130,7 +137,7 @@ impl Volume {
 
     async fn carry_out(self: &Arc<Self>, intent: Intent) {
         let outcome = match self.start(&intent).await {
-            Ok(()) => self.execute(&intent).await,
+            Ok(()) => self.unless_stalled(&intent.action, self.execute(&intent)).await,
             Err(error) => Err(error),
         };
         let ended = match outcome {
@@ -142,6 +149,30 @@ impl Volume {
         }
         self.state().executing.remove(&intent.id);
         self.wake.notify_one();
+    }
+
+    /// Gives a change up once nothing was heard of it for too long. One that sends content is heard of whenever it reads
+    /// more of it.
+    async fn unless_stalled<T>(&self, action: &Action, change: impl Future<Output = Result<T>>) -> Result<T> {
+        let working = match action {
+            Action::Write { staged, .. } => self.state().working.get(staged).cloned(),
+            _ => None,
+        };
+        let sign = || match action {
+            Action::Write { .. } => working.as_ref().map_or(0, |working| working.sent()),
+            // It may have to carry the content over.
+            Action::Rename { .. } => self.sent.load(Ordering::Relaxed),
+            _ => 0,
+        };
+        let mut change = std::pin::pin!(change);
+        loop {
+            let before = sign();
+            match tokio::time::timeout(STALL, &mut change).await {
+                Ok(outcome) => return outcome,
+                Err(_) if sign() != before => {}
+                Err(_) => return Err(late("the storage")),
+            }
+        }
     }
 
     /// Writes down that an intent may have happened from now on.
@@ -215,7 +246,7 @@ impl Volume {
         let working = self.state().working.get(&staged).cloned();
         let working = working.ok_or_else(|| Error::internal("the content of a write is missing"))?;
         self.fill(&working).await?;
-        let source = StagedSource::open(&working.staged)?;
+        let source = StagedSource::open(self, &working)?;
         let mut intent = WriteIntent {
             path: path.clone(),
             existing: node_of(existing),
@@ -288,9 +319,15 @@ impl Volume {
                 let bytes = self.read_base(working, span).await.map_err(from_vfs)?;
                 let staged = working.staged.clone();
                 blocking(move || Ok(staged.fill(span.offset, &bytes)?)).await.map_err(from_vfs)?;
+                self.note_sent(working, span.size);
             }
         }
         Ok(())
+    }
+
+    fn note_sent(&self, working: &Working, bytes: u64) {
+        working.note_sent(bytes);
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Whether what stands at the provider is, byte for byte, what was to be written.
@@ -527,7 +564,7 @@ impl Volume {
                 modified: from.modified,
                 media_type: "application/octet-stream".into(),
             };
-            self.storage.write(&intent, StagedSource::open(&staged)?, self.scope.progress(id)).await
+            self.storage.write(&intent, StagedSource::open(self, &working)?, self.scope.progress(id)).await
         };
         let written = written.await;
         self.scope.discard(&staged);
@@ -538,13 +575,16 @@ impl Volume {
 /// A working copy as a storage reads it.
 #[derive(Debug)]
 struct StagedSource {
+    volume: Arc<Volume>,
+    working: Arc<Working>,
     file: Arc<std::fs::File>,
     size: u64,
 }
 
 impl StagedSource {
-    fn open(staged: &Staged) -> Result<Arc<StagedSource>> {
-        Ok(Arc::new(StagedSource { file: staged.file()?, size: staged.size() }))
+    fn open(volume: &Arc<Volume>, working: &Arc<Working>) -> Result<Arc<StagedSource>> {
+        let (file, size) = (working.staged.file()?, working.staged.size());
+        Ok(Arc::new(StagedSource { volume: volume.clone(), working: working.clone(), file, size }))
     }
 }
 
@@ -554,6 +594,7 @@ impl Source for StagedSource {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.volume.note_sent(&self.working, buffer.len() as u64);
         std::os::unix::fs::FileExt::read_exact_at(self.file.as_ref(), buffer, offset)
     }
 }

@@ -17,10 +17,14 @@ use crate::content::LONGEST_RUN;
 use crate::file::OpenFile;
 use crate::inodes::{Inodes, ROOT};
 use crate::listing::Listing;
+use crate::patience::{Patience, late};
 use crate::volume::{Attributes, Volume, Wish};
 
 /// Entries of a directory handed out at once: more than fit into one answer to the kernel.
 const ENTRIES_AT_ONCE: usize = 1024;
+
+/// A read ends by then however slowly its bytes drip: the largest one then came at less than 4 KiB a second.
+const LONGEST_READ: Duration = Duration::from_secs(300);
 
 /// What is kept of content, once nobody has it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,8 +188,7 @@ impl Vfs {
     /// The entry of this name in a directory: its number, counted, and what it shows.
     pub async fn lookup(&self, parent: u64, name: &str) -> Result<(u64, Attributes), VfsError> {
         let path = self.child(parent, name)?;
-        let attributes = self.volume.stat(&path, self.max_age()).await?.ok_or_else(VfsError::not_found)?;
-        Ok((self.number(&path, &attributes), attributes))
+        self.look_up(&path, self.patience()).await
     }
 
     /// The number of an entry that [`Vfs::read_directory`] showed, counted.
@@ -212,6 +215,10 @@ impl Vfs {
 
     /// What a number shows.
     pub async fn attributes(&self, number: u64) -> Result<Attributes, VfsError> {
+        self.shown(number, self.patience()).await
+    }
+
+    async fn shown(&self, number: u64, patience: Patience) -> Result<Attributes, VfsError> {
         let (path, file) = {
             let inodes = lock(&self.inodes);
             (inodes.path(number), inodes.file(number))
@@ -219,7 +226,7 @@ impl Vfs {
         let Some(path) = path else {
             return file.map(|file| file.attributes()).ok_or(VfsError::Stale);
         };
-        match self.volume.stat(&path, self.max_age()).await {
+        match self.stat(&path, patience).await {
             Ok(Some(attributes)) => Ok(attributes),
             Ok(None) => file.map(|file| file.attributes()).ok_or_else(VfsError::not_found),
             Err(error) => file.map(|file| file.attributes()).ok_or(error),
@@ -234,24 +241,25 @@ impl Vfs {
         set: SetAttributes,
     ) -> Result<Attributes, VfsError> {
         self.may_change()?;
+        let patience = self.patience();
         if let Some(size) = set.size {
             match handle {
                 Some(id) => self.volume.resize(&self.handle(id)?.file, id, size).await?,
-                None => self.resize_unopened(number, size).await?,
+                None => self.resize_unopened(number, size, patience).await?,
             }
         }
         if let Some(modified) = set.modified {
             let path = lock(&self.inodes).path(number);
             // Nobody will see the time of what has no name.
             if let Some(path) = path {
-                self.volume.set_modified(&path, modified, self.max_age()).await?;
+                self.volume.set_modified(&path, modified, patience).await?;
             }
         }
-        self.attributes(number).await
+        self.shown(number, patience).await
     }
 
-    async fn resize_unopened(&self, number: u64, size: u64) -> Result<(), VfsError> {
-        let handle = self.open(number, OpenMode { write: true, ..OpenMode::default() }).await?;
+    async fn resize_unopened(&self, number: u64, size: u64, patience: Patience) -> Result<(), VfsError> {
+        let handle = self.open_in(number, OpenMode { write: true, ..OpenMode::default() }, patience).await?;
         let file = self.handle(handle)?.file.clone();
         let resized = self.volume.resize(&file, handle, size).await;
         let flushed = self.flush(handle).await;
@@ -261,11 +269,15 @@ impl Vfs {
 
     /// Opens a file.
     pub async fn open(&self, number: u64, mode: OpenMode) -> Result<u64, VfsError> {
+        self.open_in(number, mode, self.patience()).await
+    }
+
+    async fn open_in(&self, number: u64, mode: OpenMode, patience: Patience) -> Result<u64, VfsError> {
         if mode.write || mode.truncate {
             self.may_change()?;
         }
         let path = lock(&self.inodes).path(number).ok_or(VfsError::Stale)?;
-        let file = self.volume.open_file(&path, self.max_age()).await?;
+        let file = self.volume.open_file(&path, patience).await?;
         let id = self.volume.next_handle();
         let another = {
             let mut inodes = lock(&self.inodes);
@@ -303,7 +315,7 @@ impl Vfs {
         self.may_change()?;
         let path = self.child(parent, name)?;
         let id = self.volume.next_handle();
-        let file = self.volume.create(&path, exclusive, id, self.max_age()).await?;
+        let file = self.volume.create(&path, exclusive, id, self.patience()).await?;
         self.add_handle(id, file.clone(), mode);
         if mode.truncate
             && let Err(error) = self.volume.resize(&file, id, 0).await
@@ -329,7 +341,9 @@ impl Vfs {
             run => (run * 2).min(LONGEST_RUN),
         };
         handle.run.store(run, Ordering::Relaxed);
-        let bytes = self.volume.read(&handle.file, Span::new(offset, u64::from(size)), run).await?;
+        let reading = self.volume.read(&handle.file, Span::new(offset, u64::from(size)), run);
+        // Who gives up wastes nothing: what is on its way arrives for the next one.
+        let bytes = tokio::time::timeout(LONGEST_READ, reading).await.map_err(|_| late("the storage"))??;
         if sequential && run > 1 {
             self.volume.read_ahead(&handle.file, offset + u64::from(size), run);
         }
@@ -370,15 +384,16 @@ impl Vfs {
     pub async fn make_directory(&self, parent: u64, name: &str) -> Result<(u64, Attributes), VfsError> {
         self.may_change()?;
         let path = self.child(parent, name)?;
-        self.volume.make_directory(&path, self.max_age()).await?;
-        self.lookup(parent, name).await
+        let patience = self.patience();
+        self.volume.make_directory(&path, patience).await?;
+        self.look_up(&path, patience).await
     }
 
     /// Removes a file.
     pub async fn unlink(&self, parent: u64, name: &str) -> Result<(), VfsError> {
         self.may_change()?;
         let path = self.child(parent, name)?;
-        self.volume.unlink(&path, self.max_age()).await?;
+        self.volume.unlink(&path, self.patience()).await?;
         lock(&self.inodes).detach(&path);
         Ok(())
     }
@@ -387,7 +402,7 @@ impl Vfs {
     pub async fn remove_directory(&self, parent: u64, name: &str) -> Result<(), VfsError> {
         self.may_change()?;
         let path = self.child(parent, name)?;
-        self.volume.remove_directory(&path, self.max_age()).await?;
+        self.volume.remove_directory(&path, self.patience()).await?;
         lock(&self.inodes).detach(&path);
         Ok(())
     }
@@ -396,7 +411,7 @@ impl Vfs {
     pub async fn rename(&self, from: (u64, &str), to: (u64, &str), no_replace: bool) -> Result<(), VfsError> {
         self.may_change()?;
         let (from, to) = (self.child(from.0, from.1)?, self.child(to.0, to.1)?);
-        self.volume.rename(&from, &to, no_replace, self.max_age()).await?;
+        self.volume.rename(&from, &to, no_replace, self.patience()).await?;
         if from != to {
             lock(&self.inodes).rename(&from, &to);
         }
@@ -406,7 +421,7 @@ impl Vfs {
     /// Opens a directory.
     pub async fn open_directory(&self, number: u64) -> Result<u64, VfsError> {
         let path = lock(&self.inodes).path(number).ok_or_else(VfsError::not_found)?;
-        let listing = Some(self.volume.list(&path, self.max_age()).await?);
+        let listing = Some(self.volume.list(&path, self.patience()).await?);
         let id = self.volume.next_handle();
         let open = OpenDirectory { path, listing, ready: VecDeque::new(), listed: 0 };
         lock(&self.directories).insert(id, Arc::new(tokio::sync::Mutex::new(open)));
@@ -416,10 +431,11 @@ impl Vfs {
     /// Entries that come after `offset` (0 is the beginning); none at the end. What is not taken is shown again.
     pub async fn read_directory(&self, handle: u64, offset: u64) -> Result<Vec<DirectoryEntry>, VfsError> {
         let open = lock(&self.directories).get(&handle).cloned().ok_or(VfsError::BadHandle)?;
-        let mut open = open.lock().await;
+        let patience = self.patience();
+        let mut open = patience.wait("another reader of this directory", open.lock()).await?;
         let first = open.ready.front().map_or(open.listed + 1, |entry| entry.offset);
         if offset + 1 < first {
-            open.listing = Some(self.volume.list(&open.path, self.max_age()).await?);
+            open.listing = Some(self.volume.list(&open.path, patience).await?);
             open.ready.clear();
             open.listed = 0;
         }
@@ -431,7 +447,7 @@ impl Vfs {
                 return Ok(open.ready.iter().take(ENTRIES_AT_ONCE).cloned().collect());
             }
             let Some(mut listing) = open.listing.take() else { return Ok(Vec::new()) };
-            let batch = self.volume.next(&mut listing).await;
+            let batch = self.volume.next(&mut listing, patience).await;
             // Put back first: after an error the same page is asked for again, and never taken for the end.
             open.listing = Some(listing);
             let Some(batch) = batch? else { return Ok(Vec::new()) };
@@ -458,6 +474,15 @@ impl Vfs {
         ROOT
     }
 
+    async fn look_up(&self, path: &Path, patience: Patience) -> Result<(u64, Attributes), VfsError> {
+        let attributes = self.stat(path, patience).await?.ok_or_else(VfsError::not_found)?;
+        Ok((self.number(path, &attributes), attributes))
+    }
+
+    async fn stat(&self, path: &Path, patience: Patience) -> Result<Option<Attributes>, VfsError> {
+        Ok(self.volume.find(path, patience).await?.map(|found| found.attributes()))
+    }
+
     fn number(&self, path: &Path, attributes: &Attributes) -> u64 {
         let mut inodes = lock(&self.inodes);
         let open = inodes.number(path).and_then(|number| inodes.file(number));
@@ -482,8 +507,9 @@ impl Vfs {
         lock(&self.handles).insert(id, Arc::new(handle));
     }
 
-    fn max_age(&self) -> Duration {
-        Duration::from_millis(self.config().dir_cache_time_ms)
+    /// That of a request which begins now.
+    fn patience(&self) -> Patience {
+        Patience::new(Duration::from_millis(self.config().dir_cache_time_ms))
     }
 
     fn keeps_read(&self) -> bool {

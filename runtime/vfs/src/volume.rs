@@ -21,11 +21,9 @@ use crate::VfsError;
 use crate::content::{Content, Way};
 use crate::file::OpenFile;
 use crate::known::{Known, Settled};
+use crate::patience::Patience;
 use crate::upload::Wait;
 use crate::view::{Place, Resolved, resolve};
-
-/// A question about names that is not answered by then has failed.
-pub(crate) const METADATA: Duration = Duration::from_secs(10);
 
 /// `statfs` answers by then, with what it knew before if need be.
 const ROOM: Duration = Duration::from_secs(1);
@@ -47,6 +45,8 @@ pub struct Volume {
     /// Rings when the uploader may find something to do.
     pub(crate) wake: Notify,
     uploader: Mutex<Option<JoinHandle<()>>>,
+    /// Rises with everything that any upload reads.
+    pub(crate) sent: AtomicU64,
     /// What each mount asks of the cache.
     wishes: Mutex<HashMap<u64, Wish>>,
 }
@@ -85,11 +85,27 @@ pub(crate) struct Working {
     base: Mutex<Option<Base>>,
     /// What its upload made of it: from then on its bytes are that version's and must stay as they are.
     pub(crate) became: OnceLock<Seen>,
+    /// Rises with everything that its upload reads: the sign that the upload is getting on.
+    sent: AtomicU64,
 }
 
 impl Working {
     pub(crate) fn new(staged: Arc<Staged>, intent: u64, base: Option<Base>) -> Working {
-        Working { staged, intent: AtomicU64::new(intent), base: Mutex::new(base), became: OnceLock::new() }
+        Working {
+            staged,
+            intent: AtomicU64::new(intent),
+            base: Mutex::new(base),
+            became: OnceLock::new(),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn intent(&self) -> u64 {
@@ -211,6 +227,7 @@ impl Volume {
             namespace: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
             uploader: Mutex::default(),
+            sent: AtomicU64::new(0),
             wishes: Mutex::default(),
         });
         let uploader = tokio::spawn(crate::upload::run(volume.clone()));
@@ -272,7 +289,7 @@ impl Volume {
 
     /// What `path` shows, if anything; what is known of the provider may be `max_age` old.
     pub async fn stat(&self, path: &Path, max_age: Duration) -> Result<Option<Attributes>, VfsError> {
-        Ok(self.find(path, max_age).await?.map(|found| found.attributes()))
+        Ok(self.find(path, Patience::new(max_age)).await?.map(|found| found.attributes()))
     }
 
     /// How much room there is, within a second: the last answer if there is no new one, none if there never was one.
@@ -337,7 +354,7 @@ impl Volume {
     }
 
     /// What answers for `path`: the journal, else the provider.
-    pub(crate) async fn find(&self, path: &Path, max_age: Duration) -> Result<Option<Found>, VfsError> {
+    pub(crate) async fn find(&self, path: &Path, patience: Patience) -> Result<Option<Found>, VfsError> {
         if path.is_root() {
             return Ok(Some(Found::Directory(None, None)));
         }
@@ -359,7 +376,7 @@ impl Volume {
                 }
                 Place::Remote { path, through } => (path, through),
             };
-            let answer = self.ask(&remote, max_age).await?;
+            let answer = self.ask(&remote, patience).await?;
             if self.resolve(path).place != (Place::Remote { path: remote.clone(), through: through.clone() }) {
                 continue;
             }
@@ -376,8 +393,7 @@ impl Volume {
             }
             if self.state().executing.iter().any(|id| through.contains(id)) {
                 // The directory above is on its way: where it is at this moment only the end of the move can tell.
-                let moved = tokio::time::timeout(METADATA, changes.changed()).await;
-                moved.map_err(|_| late("a rename under way"))?.map_err(Error::internal)?;
+                patience.wait("a rename under way", changes.changed()).await?.map_err(Error::internal)?;
                 continue;
             }
             return Ok(None);
@@ -386,17 +402,16 @@ impl Volume {
     }
 
     /// What the provider has at `path`.
-    async fn ask(&self, path: &Path, max_age: Duration) -> Result<Option<Entry>, VfsError> {
+    async fn ask(&self, path: &Path, patience: Patience) -> Result<Option<Entry>, VfsError> {
         for _ in 0..ATTEMPTS {
             let asked = {
                 let mut state = self.state();
-                if let Some(entry) = state.known.get(path, max_age) {
+                if let Some(entry) = state.known.get(path, patience.max_age) {
                     return Ok(entry);
                 }
                 state.known.asking()
             };
-            let answer = tokio::time::timeout(METADATA, self.storage.stat(path)).await;
-            let answer = answer.unwrap_or_else(|_| Err(late("the storage")));
+            let answer = patience.wait("the storage", self.storage.stat(path)).await.flatten();
             let mut state = self.state();
             match answer {
                 Ok(entry) => match state.known.settle(path, asked, entry) {
@@ -432,10 +447,6 @@ impl Volume {
         state.contents.insert(key, Arc::downgrade(&content));
         Ok(content)
     }
-}
-
-pub(crate) fn late(what: &str) -> Error {
-    Error::new(ErrorKind::Unavailable(None), format!("{what} did not answer in time"))
 }
 
 /// As a storage wants to see what is expected to stand somewhere.

@@ -1,8 +1,8 @@
 //! A storage over one that works, which on demand fails, loses answers, and can less than it could.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +22,12 @@ pub(crate) struct Faulty {
     /// Of a thousand changes, so many happen and their answer is lost.
     loses: AtomicU64,
     random: AtomicU64,
+    /// No call ends.
+    hanging: AtomicBool,
+    /// The next change happens and its answer is lost.
+    losing_next: AtomicBool,
+    /// What was asked of contents.
+    reads: Mutex<Vec<Span>>,
 }
 
 impl Faulty {
@@ -41,6 +47,9 @@ impl Faulty {
             fails: AtomicU64::new(0),
             loses: AtomicU64::new(0),
             random: AtomicU64::new(0x2545_f491_4f6c_dd1d),
+            hanging: AtomicBool::new(false),
+            losing_next: AtomicBool::new(false),
+            reads: Mutex::default(),
         }
     }
 
@@ -58,7 +67,7 @@ impl Faulty {
 
     /// The answer of a change, unless it gets lost.
     fn answer<T>(&self, done: T) -> Result<T> {
-        if self.happens(self.loses.load(Ordering::SeqCst)) {
+        if self.losing_next.swap(false, Ordering::SeqCst) || self.happens(self.loses.load(Ordering::SeqCst)) {
             return Err(Error::new(ErrorKind::Unavailable(None), "the answer got lost"));
         }
         Ok(done)
@@ -124,7 +133,30 @@ impl Faulty {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// From now on, no call ends, or they do again; those that hang go on hanging.
+    pub(crate) fn hang(&self, hanging: bool) {
+        self.hanging.store(hanging, Ordering::SeqCst);
+    }
+
+    /// The next change happens, and its answer gets lost.
+    pub(crate) fn lose_next(&self) {
+        self.losing_next.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the answer that was to be lost was.
+    pub(crate) fn has_lost(&self) -> bool {
+        !self.losing_next.load(Ordering::SeqCst)
+    }
+
+    /// The spans of content that were asked for so far.
+    pub(crate) fn reads(&self) -> Vec<Span> {
+        self.reads.lock().unwrap().clone()
+    }
+
+    async fn check(&self) -> Result<()> {
+        if self.hanging.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if self.failing.load(Ordering::SeqCst) || self.happens(self.fails.load(Ordering::SeqCst)) {
             return Err(Error::new(ErrorKind::Unavailable(None), "nobody answers"));
         }
@@ -140,17 +172,17 @@ impl Storage for Faulty {
     }
 
     async fn probe(&self) -> Result<Identity> {
-        self.check()?;
+        self.check().await?;
         self.inner.probe().await
     }
 
     async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
-        self.check()?;
+        self.check().await?;
         self.inner.stat(path).await
     }
 
     async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {
-        self.check()?;
+        self.check().await?;
         if cursor.is_some() && self.failing_pages.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable(None), "nobody answers any more"));
         }
@@ -158,51 +190,52 @@ impl Storage for Faulty {
     }
 
     async fn read(&self, file: &Node, span: Span) -> Result<Body> {
-        self.check()?;
+        self.check().await?;
+        self.reads.lock().unwrap().push(span);
         self.inner.read(file, span).await
     }
 
     async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
-        self.check()?;
+        self.check().await?;
         self.answer(self.inner.write(intent, content, log).await?)
     }
 
     async fn remove_file(&self, file: &Node) -> Result<()> {
-        self.check()?;
+        self.check().await?;
         self.inner.remove_file(file).await?;
         self.prune(&file.path).await;
         self.answer(())
     }
 
     async fn make_directory(&self, path: &Path) -> Result<Entry> {
-        self.check()?;
+        self.check().await?;
         self.answer(self.inner.make_directory(path).await?)
     }
 
     async fn remove_directory(&self, directory: &Node) -> Result<()> {
-        self.check()?;
+        self.check().await?;
         self.answer(self.inner.remove_directory(directory).await?)
     }
 
     async fn move_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
-        self.check()?;
+        self.check().await?;
         let moved = self.inner.move_to(from, to, replaces).await?;
         self.prune(&from.path).await;
         self.answer(moved)
     }
 
     async fn copy_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
-        self.check()?;
+        self.check().await?;
         self.answer(self.inner.copy_to(from, to, replaces).await?)
     }
 
     async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
-        self.check()?;
+        self.check().await?;
         self.answer(self.inner.set_modified(node, modified).await?)
     }
 
     async fn room(&self) -> Result<Room> {
-        self.check()?;
+        self.check().await?;
         self.inner.room().await
     }
 }

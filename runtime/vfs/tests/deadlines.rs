@@ -1,0 +1,176 @@
+//! Every request ends in its time, whatever the storage does: here it answers nothing at all. Time is the runtime's own and
+//! passes at once.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use causeway_storage::{Can, ErrorKind, Path};
+use causeway_vfs::{CacheMode, Close, OpenMode, VfsConfig, VfsError};
+use tokio::time::Instant;
+
+mod faulty;
+mod world;
+use world::World;
+
+const METADATA: Duration = Duration::from_secs(10);
+const DATA: Duration = Duration::from_secs(60);
+/// What the timers' own grain and the rounds of a wait may add.
+const GRAIN: Duration = Duration::from_secs(2);
+
+async fn fails_within<T: std::fmt::Debug>(most: Duration, request: impl Future<Output = Result<T, VfsError>>) {
+    let began = Instant::now();
+    let failed = tokio::time::timeout(Duration::from_secs(86_400), request).await.expect("it hangs").unwrap_err();
+    assert!(began.elapsed() <= most + GRAIN, "it took {:?}", began.elapsed());
+    assert!(matches!(&failed, VfsError::Storage(error) if error.kind == ErrorKind::Unavailable(None)), "{failed:?}");
+}
+
+/// A storage with `d/f`, `d/g` and `f`, of which nothing is known here any more.
+async fn world(cannot: Can, config: VfsConfig) -> World {
+    let mut world = World::new(cannot, VfsConfig { dir_cache_time_ms: 0, ..config }).await;
+    let (directory, _) = world.vfs().make_directory(1, "d").await.unwrap();
+    for (parent, name) in [(directory, "f"), (directory, "g"), (1, "f")] {
+        world.write(parent, name, b"content").await.unwrap();
+    }
+    world.drained().await;
+    world.reopen().await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_fail_within_ten_seconds() {
+    let world = world(Can::empty(), VfsConfig::default()).await;
+    let (directory, _) = world.vfs().lookup(1, "d").await.unwrap();
+    world.storage.hang(true);
+    fails_within(METADATA, world.vfs().lookup(1, "nobody")).await;
+    fails_within(METADATA, world.vfs().lookup(directory, "f")).await;
+    fails_within(METADATA, world.vfs().make_directory(1, "new")).await;
+    fails_within(METADATA, world.vfs().unlink(directory, "f")).await;
+    fails_within(METADATA, world.vfs().remove_directory(1, "d")).await;
+    fails_within(METADATA, world.vfs().rename((directory, "f"), (1, "x"), false)).await;
+    let mode = OpenMode { read: true, write: true, ..OpenMode::default() };
+    fails_within(METADATA, world.vfs().create(1, "new", mode, true)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_known_answers_for_a_storage_that_hangs() {
+    let world = world(Can::empty(), VfsConfig::default()).await;
+    let (number, shown) = world.vfs().lookup(1, "f").await.unwrap();
+    world.storage.hang(true);
+    let began = Instant::now();
+    assert_eq!(world.vfs().attributes(number).await.unwrap(), shown);
+    assert!(began.elapsed() <= METADATA + GRAIN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_hangs_midway_is_an_error_and_no_end() {
+    let world = world(Can::empty(), VfsConfig::default()).await;
+    let root = world.vfs().open_directory(1).await.unwrap();
+    world.storage.hang(true);
+    fails_within(METADATA, world.vfs().read_directory(root, 0)).await;
+    world.storage.hang(false);
+    assert_eq!(world.vfs().read_directory(root, 0).await.unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_wait_for_each_other_all_end_in_time() {
+    let world = world(Can::empty(), VfsConfig::default()).await;
+    world.storage.hang(true);
+    let names = ["a", "b", "c", "e", "g", "h"];
+    let changes = names.map(|name| fails_within(METADATA, world.vfs().make_directory(1, name)));
+    futures::future::join_all(changes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_entry_by_entry_fails_within_ten_seconds() {
+    let world = world(Can::MOVE_DIRECTORIES, VfsConfig::default()).await;
+    world.vfs().lookup(1, "d").await.unwrap();
+    world.storage.hang(true);
+    fails_within(METADATA, world.vfs().rename((1, "d"), (1, "moved"), false)).await;
+    world.storage.hang(false);
+    world.vfs().lookup(1, "d").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_without_a_byte_fails_within_a_minute() {
+    let world = World::new(Can::empty(), VfsConfig::default()).await;
+    world.storage.put("f", b"content").await;
+    let (number, _) = world.vfs().lookup(1, "f").await.unwrap();
+    let handle = world.vfs().open(number, OpenMode { read: true, ..OpenMode::default() }).await.unwrap();
+    world.storage.hang(true);
+    fails_within(DATA, world.vfs().read(handle, 0, 7)).await;
+    world.storage.hang(false);
+    assert_eq!(world.vfs().read(handle, 0, 7).await.unwrap(), b"content");
+}
+
+#[tokio::test(start_paused = true)]
+async fn opening_and_writing_need_no_storage_once_the_name_is_known() {
+    let world = world(Can::empty(), VfsConfig { dir_cache_time_ms: u64::MAX, ..VfsConfig::default() }).await;
+    let (number, _) = world.vfs().lookup(1, "f").await.unwrap();
+    world.storage.hang(true);
+    let handle = world.vfs().open(number, OpenMode { write: true, ..OpenMode::default() }).await.unwrap();
+    world.vfs().write(handle, 0, b"CONTENT".to_vec()).await.unwrap();
+    world.vfs().flush(handle).await.unwrap();
+    world.vfs().fsync(handle).await.unwrap();
+    world.vfs().release(handle).await;
+}
+
+async fn close_waits_a_minute_and_loses_nothing(config: VfsConfig) {
+    let mut world = World::new(Can::empty(), VfsConfig { dir_cache_time_ms: u64::MAX, ..config }).await;
+    world.vfs().lookup(1, "known to be absent").await.unwrap_err();
+    world.vfs().lookup(1, "f").await.unwrap_err();
+    world.storage.hang(true);
+    let mode = OpenMode { read: true, write: true, ..OpenMode::default() };
+    let (_, _, handle) = world.vfs().create(1, "f", mode, true).await.unwrap();
+    world.vfs().write(handle, 0, b"kept".to_vec()).await.unwrap();
+    fails_within(DATA, world.vfs().flush(handle)).await;
+    world.vfs().release(handle).await;
+    assert_eq!(world.volume().pending().files, 1);
+    world.storage.hang(false);
+    world.reopen().await;
+    world.drained().await;
+    assert_eq!(world.storage.stored(&Path::parse("f").unwrap()).await.unwrap(), b"kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_waits_for_the_upload_ends_within_a_minute_without_progress() {
+    close_waits_a_minute_and_loses_nothing(VfsConfig { close: Close::Uploaded, ..VfsConfig::default() }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_in_mode_off_ends_within_a_minute_without_progress() {
+    close_waits_a_minute_and_loses_nothing(VfsConfig { cache_mode: CacheMode::Off, ..VfsConfig::default() }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_in_mode_minimal_ends_within_a_minute_without_progress() {
+    close_waits_a_minute_and_loses_nothing(VfsConfig { cache_mode: CacheMode::Minimal, ..VfsConfig::default() }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_told_within_a_second_as_it_was_last_known() {
+    let world = world(Can::empty(), VfsConfig::default()).await;
+    let known = world.vfs().room().await.unwrap();
+    world.storage.hang(true);
+    let began = Instant::now();
+    assert_eq!(world.vfs().room().await, Some(known));
+    assert!(began.elapsed() <= Duration::from_secs(1) + GRAIN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_that_hang_are_given_up_and_tried_again() {
+    let world = World::new(Can::empty(), VfsConfig { dir_cache_time_ms: u64::MAX, ..VfsConfig::default() }).await;
+    let names = ["u0", "u1", "u2", "u3", "u4"];
+    for name in names {
+        world.vfs().lookup(1, name).await.unwrap_err();
+    }
+    world.storage.hang(true);
+    for name in names {
+        world.write(1, name, b"late").await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.storage.hang(false);
+    world.drained().await;
+    for name in names {
+        assert_eq!(world.storage.stored(&Path::parse(name).unwrap()).await.unwrap(), b"late");
+    }
+}

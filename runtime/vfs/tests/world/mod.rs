@@ -1,0 +1,102 @@
+//! A mount without a kernel, over a storage in memory that can be made to fail, in a directory of its own.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_cache::{Cache, Scope};
+use causeway_native::MemoryStorage;
+use causeway_storage::{Can, Storage};
+use causeway_vfs::{OpenMode, Vfs, VfsConfig, VfsError, Volume};
+use tempfile::TempDir;
+
+use crate::faulty::Faulty;
+
+pub(crate) struct World {
+    pub(crate) storage: Arc<Faulty>,
+    directory: TempDir,
+    config: VfsConfig,
+    vfs: Option<Arc<Vfs>>,
+}
+
+impl World {
+    pub(crate) async fn new(cannot: Can, config: VfsConfig) -> World {
+        let storage = Arc::new(Faulty::without(Arc::new(MemoryStorage::new()), cannot));
+        let mut world = World { storage, directory: tempfile::tempdir().unwrap(), config, vfs: None };
+        world.reopen().await;
+        world
+    }
+
+    pub(crate) fn vfs(&self) -> &Arc<Vfs> {
+        self.vfs.as_ref().unwrap()
+    }
+
+    pub(crate) fn volume(&self) -> &Arc<Volume> {
+        self.vfs().volume()
+    }
+
+    pub(crate) fn cache_directory(&self) -> PathBuf {
+        self.directory.path().join("cache")
+    }
+
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// Everything ends as it is; nothing is drained.
+    pub(crate) async fn close(&mut self) {
+        if let Some(vfs) = self.vfs.take() {
+            vfs.volume().stop().await;
+        }
+    }
+
+    /// Ends as it is, and begins anew with what lies on the disk.
+    pub(crate) async fn reopen(&mut self) {
+        self.close().await;
+        let scope = open_scope(self.cache_directory()).await;
+        let volume = Volume::open(self.storage.clone() as Arc<dyn Storage>, scope).await.unwrap();
+        self.vfs = Some(Vfs::new(volume, self.config));
+    }
+
+    /// Waits until nothing is pending.
+    pub(crate) async fn drained(&self) {
+        let pending = self.volume().drain(Duration::from_secs(86_400)).await;
+        assert_eq!(pending.changes, 0, "{pending:?}");
+    }
+
+    /// Makes a file as a program does: create, write, close.
+    pub(crate) async fn write(&self, parent: u64, name: &str, content: &[u8]) -> Result<(), VfsError> {
+        let vfs = self.vfs();
+        let mode = OpenMode { read: true, write: true, truncate: true, ..OpenMode::default() };
+        let (_, _, handle) = vfs.create(parent, name, mode, false).await?;
+        let written = vfs.write(handle, 0, content.to_vec()).await;
+        let flushed = vfs.flush(handle).await;
+        vfs.release(handle).await;
+        written.and(flushed)
+    }
+
+    /// All of a file, as a program reads it.
+    pub(crate) async fn read(&self, parent: u64, name: &str) -> Result<Vec<u8>, VfsError> {
+        let vfs = self.vfs();
+        let (number, shown) = vfs.lookup(parent, name).await?;
+        let handle = vfs.open(number, OpenMode { read: true, ..OpenMode::default() }).await?;
+        let read = vfs.read(handle, 0, u32::try_from(shown.size).unwrap()).await;
+        vfs.release(handle).await;
+        read
+    }
+}
+
+/// The scope of a cache that the one before may still be letting go of.
+pub(crate) async fn open_scope(directory: PathBuf) -> Arc<Scope> {
+    let opening = tokio::task::spawn_blocking(move || {
+        let cache = loop {
+            match Cache::open(&directory) {
+                Err(error) if error.is_passing() => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
+        cache.scope("tenant", "backend", 1).unwrap()
+    });
+    opening.await.unwrap()
+}
