@@ -283,17 +283,21 @@ impl Scope {
             if !(aged || crowded) {
                 continue;
             }
-            self.commit(vec![Op { table: Table::Objects, key, value: None }])?;
+            // First the file: on a disk that is full there may be no room to write the record down.
             remove_file(&self.cache.content.join(&file))?;
             clean -= bytes;
-            gone.push(file);
+            gone.push(Op { table: Table::Objects, key, value: None });
+        }
+        let evicted = gone.len();
+        if evicted > 0 {
+            self.commit(gone)?;
         }
         drop(open);
         let mut room = self.room();
         room.clean_bytes = clean;
         room.dirty_bytes = dirty;
-        if !gone.is_empty() {
-            tracing::debug!(files = gone.len(), "evicted from the cache");
+        if evicted > 0 {
+            tracing::debug!(files = evicted, "evicted from the cache");
         }
         Ok(())
     }
@@ -331,6 +335,9 @@ impl Scope {
     }
 
     fn commit(&self, ops: Vec<Op>) -> Result<()> {
+        if let Some(error) = self.cache.index.failing() {
+            return Err(error);
+        }
         self.cache.index.commit(ops).blocking_recv().map_err(|_| Error::internal("the index has stopped")).flatten()
     }
 }
@@ -351,6 +358,9 @@ impl WriteLog for Progress {
     async fn save(&self, record: &[u8]) -> Result<()> {
         if record.len() > PROGRESS_BYTES {
             return Err(Error::internal("a record of progress is larger than 16 MiB"));
+        }
+        if let Some(error) = self.scope.cache.index.failing() {
+            return Err(error);
         }
         let op = Op { table: Table::Progress, key: self.key.clone(), value: Some(record.to_vec()) };
         self.scope.cache.index.commit(vec![op]).await.map_err(|_| Error::internal("the index has stopped")).flatten()

@@ -3,8 +3,9 @@
 //! It is a log of intents of one backend. It does not carry them out, and it does not decide what a path shows: both
 //! are the file system's business. What it promises is that the log in memory and the log on disk are the same log: a
 //! change is made to memory and handed to the index in one step, so commits reach the disk in the order in which they
-//! were made, and a caller answers only after its [`Commit`] came back. If a commit fails, memory is ahead of the disk;
-//! then every later change is refused until the process starts anew, because nothing that it built on is safe.
+//! were made, and a caller answers only after its [`Commit`] came back. If a commit fails, memory is ahead of the disk: the
+//! change is not acknowledged, stays as one whose answer was lost, and every later one is refused until the index caught
+//! up, which it tries to by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -185,7 +186,6 @@ pub struct Journal {
 struct Log {
     intents: BTreeMap<u64, Intent>,
     directories: BTreeSet<Path>,
-    broken: bool,
 }
 
 impl Journal {
@@ -223,10 +223,8 @@ impl Journal {
     /// Changes the log in one step. `decide` sees the log as it is and says what to change; if it fails, nothing is.
     pub fn change<R>(&self, decide: impl FnOnce(&mut Batch<'_>) -> Result<R>) -> Result<(R, Commit)> {
         let mut log = self.lock();
-        if log.broken {
-            return Err(Error::internal(
-                "the journal could not be written before; changes are refused until a restart",
-            ));
+        if let Some(error) = self.index.failing() {
+            return Err(error);
         }
         let mut batch = Batch { log: &log, journal: self, changes: Vec::new(), ops: Vec::new() };
         let answer = decide(&mut batch)?;
@@ -248,11 +246,7 @@ impl Journal {
     /// Waits until a commit is on disk.
     pub async fn wait(&self, commit: Commit) -> Result<()> {
         let Some(waiting) = commit.0 else { return Ok(()) };
-        let outcome = waiting.await.map_err(|_| Error::internal("the index has stopped")).flatten();
-        if outcome.is_err() {
-            self.lock().broken = true;
-        }
-        outcome
+        waiting.await.map_err(|_| Error::internal("the index has stopped")).flatten()
     }
 
     /// Ticks with every change of the log.

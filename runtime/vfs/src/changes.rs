@@ -58,7 +58,11 @@ impl Volume {
             (file, commit)
         };
         drop(order);
-        self.journal().wait(commit).await?;
+        if let Err(error) = self.journal().wait(commit).await {
+            // Nobody will close a handle that nobody got.
+            self.no_longer_writes(staged.id(), handle);
+            return Err(error.into());
+        }
         Ok(file)
     }
 

@@ -475,7 +475,7 @@ impl Volume {
         }
     }
 
-    fn no_longer_writes(&self, staged: u64, handle: u64) {
+    pub(crate) fn no_longer_writes(&self, staged: u64, handle: u64) {
         let mut state = self.state();
         if let Some(handles) = state.writing.get_mut(&staged) {
             handles.remove(&handle);

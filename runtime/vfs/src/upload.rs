@@ -136,16 +136,16 @@ impl Volume {
     }
 
     async fn carry_out(self: &Arc<Self>, intent: Intent) {
-        let outcome = match self.start(&intent).await {
-            Ok(()) => self.unless_stalled(&intent.action, self.execute(&intent)).await,
+        let ended = match self.start(&intent).await {
+            Ok(()) => match self.unless_stalled(&intent.action, self.execute(&intent)).await {
+                Ok(outcome) => self.finish(&intent, outcome).await,
+                Err(error) => self.fail(&intent, error).await,
+            },
             Err(error) => Err(error),
         };
-        let ended = match outcome {
-            Ok(outcome) => self.finish(&intent, outcome).await,
-            Err(error) => self.fail(&intent, error).await,
-        };
         if let Err(error) = ended {
-            tracing::error!(?error, "the end of a change could not be journalled");
+            tracing::error!(?error, "a step of a change could not be journalled");
+            self.pause(&intent, error);
         }
         self.state().executing.remove(&intent.id);
         self.wake.notify_one();
@@ -190,15 +190,7 @@ impl Volume {
     async fn fail(&self, intent: &Intent, error: Error) -> Result<()> {
         tracing::warn!(?error, paths = ?intent.action.paths().collect::<Vec<_>>(), "a change could not be made");
         if may_pass(&error) {
-            let mut state = self.state();
-            let attempts = state.waits.get(&intent.id).map_or(0, |wait| wait.attempts) + 1;
-            let pause = FIRST_PAUSE.saturating_mul(1 << (attempts - 1).min(16)).min(LONGEST_PAUSE);
-            let asked = match error.kind {
-                ErrorKind::RateLimited(asked) | ErrorKind::Unavailable(asked) => asked.unwrap_or_default(),
-                _ => Duration::ZERO,
-            };
-            let now = Instant::now();
-            state.waits.insert(intent.id, Wait { attempts, until: now + pause.max(asked), failed: now, error });
+            self.pause(intent, error);
             return Ok(());
         }
         if let Some(path) = intent.action.paths().next() {
@@ -214,6 +206,22 @@ impl Volume {
             Ok(())
         })?;
         self.journal().wait(commit).await
+    }
+
+    /// Tries an intent again later, if it is still there.
+    fn pause(&self, intent: &Intent, error: Error) {
+        let mut state = self.state();
+        if !self.journal().read(|intents, _| intents.contains_key(&intent.id)) {
+            return;
+        }
+        let attempts = state.waits.get(&intent.id).map_or(0, |wait| wait.attempts) + 1;
+        let pause = FIRST_PAUSE.saturating_mul(1 << (attempts - 1).min(16)).min(LONGEST_PAUSE);
+        let asked = match error.kind {
+            ErrorKind::RateLimited(asked) | ErrorKind::Unavailable(asked) => asked.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        let now = Instant::now();
+        state.waits.insert(intent.id, Wait { attempts, until: now + pause.max(asked), failed: now, error });
     }
 
     async fn execute(self: &Arc<Self>, intent: &Intent) -> Result<Outcome> {

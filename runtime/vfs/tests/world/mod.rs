@@ -15,15 +15,25 @@ use crate::faulty::Faulty;
 
 pub(crate) struct World {
     pub(crate) storage: Arc<Faulty>,
-    directory: TempDir,
+    directory: PathBuf,
+    /// Its own directory, unless it was given one.
+    _own: Option<TempDir>,
     config: VfsConfig,
     vfs: Option<Arc<Vfs>>,
 }
 
 impl World {
     pub(crate) async fn new(cannot: Can, config: VfsConfig) -> World {
+        let own = tempfile::tempdir().unwrap();
+        let mut world = World::on(own.path(), cannot, config).await;
+        world._own = Some(own);
+        world
+    }
+
+    /// One that keeps its things in this directory.
+    pub(crate) async fn on(directory: &std::path::Path, cannot: Can, config: VfsConfig) -> World {
         let storage = Arc::new(Faulty::without(Arc::new(MemoryStorage::new()), cannot));
-        let mut world = World { storage, directory: tempfile::tempdir().unwrap(), config, vfs: None };
+        let mut world = World { storage, directory: directory.to_owned(), _own: None, config, vfs: None };
         world.reopen().await;
         world
     }
@@ -37,11 +47,11 @@ impl World {
     }
 
     pub(crate) fn cache_directory(&self) -> PathBuf {
-        self.directory.path().join("cache")
+        self.directory.join("cache")
     }
 
     pub(crate) fn directory(&self) -> &std::path::Path {
-        self.directory.path()
+        &self.directory
     }
 
     /// Everything ends as it is; nothing is drained.
