@@ -303,6 +303,7 @@ impl S3 {
         match expected {
             Expected::Anything => request,
             Expected::Nothing => request.header("If-None-Match", "*"),
+            Expected::Version(etag) if self.preset.wants_bare_conditions() => request.header("If-Match", &**etag),
             Expected::Version(etag) => request.header("If-Match", format!("\"{etag}\"")),
         }
     }

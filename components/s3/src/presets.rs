@@ -92,6 +92,12 @@ impl Preset {
         self.flags & CONDITIONAL != 0
     }
 
+    /// Whether `If-Match` must name an ETag without its quotes when an object is put. Ceph (seen in 16.2) compares the bytes, and
+    /// so finds no quoted one to match; where it reads, it takes both.
+    pub(crate) fn wants_bare_conditions(self) -> bool {
+        self.name == "Ceph"
+    }
+
     pub(crate) fn names_owner(self) -> bool {
         self.flags & OWNER != 0
     }

@@ -282,6 +282,8 @@ mod write {
         assert_eq!(single(minio(), None).header("if-none-match"), Some("*"));
         assert_eq!(single(minio(), seen()).header("if-match"), Some("\"e\""));
         assert_eq!(single(store(silent), seen()).header("if-match"), None);
+        // Where quotes are taken for a part of the name.
+        assert_eq!(single(store(silent).text("provider", "Ceph"), seen()).header("if-match"), Some("e"));
     }
 
     const INITIATED: Scripted = (200, &[], "<R><UploadId>u1</UploadId></R>");
