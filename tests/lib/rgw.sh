@@ -2,8 +2,8 @@
 # A Ceph RGW (S3 with strict signatures) on loopback, its data in memory.
 #   rgw.sh start DIR PORT   prints `endpoint access-key secret-key`; DIR must be empty
 #   rgw.sh stop DIR
+#   rgw.sh run DIR PORT     the same from start to stop, which comes when its input ends
 set -euo pipefail
-
 
 start() {
     "$(dirname "$0")/packages.sh" ceph
@@ -67,6 +67,12 @@ stop() {
     for part in rgw osd mon; do
         [ -f "$1/$part.pid" ] && kill -9 "$(cat "$1/$part.pid")" 2>/dev/null || true
     done
+}
+
+run() {
+    trap 'stop "$dir"' EXIT
+    start "$@"
+    cat >/dev/null
 }
 
 action=$1

@@ -1,0 +1,56 @@
+//! The cases, one file for each thing that people rely on.
+
+mod bad_input;
+mod crash;
+mod down;
+mod house;
+mod large;
+mod main_job;
+mod scene;
+mod several;
+
+use libtest_mimic::Trial;
+
+macro_rules! trials {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        vec![$(Trial::test(concat!(stringify!($module), "::", stringify!($name)), || { $module::$name(); Ok(()) })),*]
+    };
+}
+
+pub(crate) fn all() -> Vec<Trial> {
+    let mut trials = trials![
+        main_job::is_done_on_ceph,
+        main_job::is_done_on_rclone,
+        main_job::is_done_with_postgres_as_registry,
+        crash::closed_files_arrive_after_a_kill_during_uploads,
+        crash::a_completion_whose_answer_was_lost_is_not_made_twice,
+        crash::a_kill_while_a_completion_is_unanswered_loses_nothing,
+        bad_input::wrong_keys_are_refused_at_connect,
+        bad_input::a_missing_bucket_is_absent,
+        bad_input::a_clock_that_is_off_is_named,
+        bad_input::a_truncated_answer_is_never_a_short_file,
+        bad_input::an_error_inside_200_is_not_a_completed_upload,
+        bad_input::an_error_inside_200_is_not_a_copy,
+        bad_input::a_listing_that_fails_on_page_two_is_an_error,
+        bad_input::a_redirect_carries_no_credential_elsewhere,
+        bad_input::a_private_address_is_refused_unless_allowed,
+        large::a_hundred_thousand_objects_list_completely,
+        large::half_a_gigabyte_goes_there_and_back,
+        down::mounts_stand_before_the_provider_does,
+        down::a_server_that_hangs_holds_nobody_for_ever,
+        several::mounts_of_one_backend_see_each_other,
+        several::a_live_mount_is_changed,
+        several::a_removed_mount_drains_first,
+        several::a_local_folder_is_a_jail,
+        several::memory_is_mounted_like_the_rest,
+        several::an_alias_stands_for_a_place_in_s3,
+        house::wrong_settings_are_told_at_once,
+        house::tenants_and_tokens_are_made_and_revoked,
+        house::a_component_says_what_it_is,
+        house::it_is_ready_soon_with_compiled_code_kept,
+    ];
+    if std::env::var_os("CAUSEWAY_SOAK").is_some() {
+        trials.extend(trials![large::five_gigabytes_go_there_and_back]);
+    }
+    trials
+}
