@@ -103,7 +103,6 @@ pub(crate) async fn test(
             Tested { success: false, message }
         }
     };
-    api.registry.note_use(&tenant, &backend.id, tested.success).await?;
     Ok(Json(tested))
 }
 
@@ -178,16 +177,18 @@ fn answer(api: &Api, tenant: &Tenant, backend: Backend, mounts: &[Mount]) -> Bac
     let active = |mount: &&Mount| {
         mount.backend == backend.id && api.mounts.status(tenant, &mount.id).state == MountState::Active
     };
+    let live = api.backends.last_use(tenant, &backend.id);
+    let last_used = live.and_then(|live| live.at).max(backend.last_used);
     BackendAnswer {
         id: backend.id.to_string(),
         backend_type: descriptor.map_or(backend.provider.as_str(), |descriptor| descriptor.backend_type()).to_owned(),
         server: descriptor
             .map_or_else(|| format!("{}:generic", backend.provider), |descriptor| server(descriptor, &backend)),
         user: user(&backend).to_owned(),
-        connected: backend.connected && descriptor.is_some(),
+        connected: live.map_or(backend.connected, |live| live.succeeded) && descriptor.is_some(),
         mount_paths: mounts.iter().filter(active).map(|mount| mount.path.clone()).collect(),
         created_at: iso(backend.created_at),
-        last_used: backend.last_used.map(iso),
+        last_used: last_used.map(iso),
         name: backend.name.map(|name| name.as_str().to_owned()),
     }
 }

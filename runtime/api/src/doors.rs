@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_registry::{BackendId, Mount, MountId, Tenant};
-use causeway_storage::{Error, Identity, OpenError, Provider, Settings, Storage};
+use causeway_storage::{Error, Identity, OpenError, Provider, Settings, Storage, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -33,6 +33,15 @@ impl Pending {
     }
 }
 
+/// How a backend was used last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Whether the provider was reached and took us in.
+    pub succeeded: bool,
+    /// When it last did, if ever.
+    pub at: Option<Timestamp>,
+}
+
 /// Live backends.
 #[async_trait]
 pub trait Backends: Send + Sync {
@@ -45,8 +54,12 @@ pub trait Backends: Send + Sync {
         settings: Settings,
     ) -> Result<Arc<dyn Storage>, OpenError>;
 
-    /// Probes a stored backend, opening it if need be.
+    /// Probes a stored backend, opening it if need be. A probe is a use.
     async fn probe(&self, tenant: &Tenant, id: &BackendId) -> Result<Identity, Error>;
+
+    /// How the last use went, of a probe or through a mount, as far as this process knows; none before the first. It is
+    /// noted in the registry as well, a while later.
+    fn last_use(&self, tenant: &Tenant, id: &BackendId) -> Option<Use>;
 
     /// What is stored has changed: whoever uses the backend goes on with that, from the next request on.
     async fn changed(&self, tenant: &Tenant, id: &BackendId);

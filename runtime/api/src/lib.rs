@@ -38,10 +38,10 @@ use axum::routing::get;
 use causeway_registry::Registry;
 
 pub use catalog::{Catalog, api_default, api_type};
-pub use doors::{Backends, MountError, Mounts, Pending, State, Status};
+pub use doors::{Backends, MountError, Mounts, Pending, State, Status, Use};
 pub use observe::{Metrics, admin_router};
 pub use openapi::document;
-pub use vfs_config::{Attributes, CacheMode, Close, VfsConfig};
+pub use vfs_config::{CacheMode, Close, VfsConfig};
 
 /// What the API stands on. Cheap to clone.
 #[derive(Clone)]

@@ -185,11 +185,22 @@ pub(crate) async fn update(
     }
     let merged = merge(&mount.config, &set);
     let config = VfsConfig::parse(&merged).map_err(|problems| ApiError::problems(&problems))?;
+    let fixed = fixed(&parsed(&mount)?, &config);
+    if !fixed.is_empty() {
+        return Err(ApiError::problems(&fixed));
+    }
     if !api.registry.configure_mount(&tenant, &mount.id, &merged).await? {
         return Err(ApiError::mount_not_found());
     }
     api.mounts.configure(&tenant, &mount.id, &config).await.map_err(refused)?;
     Ok(Json(Done::new("Mount configuration updated")))
+}
+
+/// What a mount that stands cannot change: the kernel knows its owner.
+fn fixed(now: &VfsConfig, wanted: &VfsConfig) -> Vec<Problem> {
+    let fields = [("uid", now.uid != wanted.uid), ("gid", now.gid != wanted.gid)];
+    let changed = fields.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(name, _)| Problem::new(name, "cannot be changed; remove the mount and make it anew")).collect()
 }
 
 /// How to remove.

@@ -32,15 +32,6 @@ pub enum Close {
     Uploaded,
 }
 
-/// Where attributes that the provider cannot hold are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attributes {
-    /// Nowhere.
-    Off,
-    /// Beside the file.
-    Sidecar,
-}
-
 /// How a mount caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VfsConfig {
@@ -60,10 +51,6 @@ pub struct VfsConfig {
     pub uid: Option<u32>,
     /// Whose group; absent: this process's.
     pub gid: Option<u32>,
-    /// Where other attributes are kept.
-    pub attributes: Attributes,
-    /// The largest read-ahead of one open file, in bytes.
-    pub read_ahead_max: u64,
 }
 
 impl Default for VfsConfig {
@@ -77,8 +64,6 @@ impl Default for VfsConfig {
             close: Close::Journalled,
             uid: None,
             gid: None,
-            attributes: Attributes::Off,
-            read_ahead_max: 64 << 20,
         }
     }
 }
@@ -90,7 +75,10 @@ const MODES: [(&str, CacheMode); 4] = [
     ("full", CacheMode::Full),
 ];
 const CLOSES: [(&str, Close); 2] = [("journalled", Close::Journalled), ("uploaded", Close::Uploaded)];
-const ATTRIBUTES: [(&str, Attributes); 2] = [("off", Attributes::Off), ("sidecar", Attributes::Sidecar)];
+/// Attributes that a provider cannot hold are kept nowhere.
+const ATTRIBUTES: &str = "off";
+/// The largest read-ahead of one open file in bytes: the file system's own, which does not change.
+const READ_AHEAD_MAX: u64 = 8 << 20;
 
 impl VfsConfig {
     /// Parses what was set. Every wrong field at once; `null` is the default.
@@ -117,10 +105,11 @@ impl VfsConfig {
             "close" => self.close = if null { default.close } else { choice(&CLOSES, value)? },
             "uid" => self.uid = if null { None } else { Some(owner(value)?) },
             "gid" => self.gid = if null { None } else { Some(owner(value)?) },
-            "attributes" => self.attributes = if null { default.attributes } else { choice(&ATTRIBUTES, value)? },
-            "read_ahead_max" => {
-                self.read_ahead_max = if null { default.read_ahead_max } else { bytes(value)?.unwrap_or(0) };
-            }
+            // Known, shown and fixed: what would have no effect is refused, not kept.
+            "attributes" if null || value == ATTRIBUTES => {}
+            "attributes" => return Err(format!("must be {ATTRIBUTES}: nothing else has an effect yet")),
+            "read_ahead_max" if null || bytes(value)? == Some(READ_AHEAD_MAX) => {}
+            "read_ahead_max" => return Err(format!("must be {READ_AHEAD_MAX}: nothing else has an effect yet")),
             _ => return Err("is not a field of vfs_config".into()),
         }
         Ok(())
@@ -137,8 +126,8 @@ impl VfsConfig {
             close: name(&CLOSES, self.close),
             uid: self.uid,
             gid: self.gid,
-            attributes: name(&ATTRIBUTES, self.attributes),
-            read_ahead_max: self.read_ahead_max,
+            attributes: ATTRIBUTES,
+            read_ahead_max: READ_AHEAD_MAX,
         }
     }
 }
@@ -236,6 +225,19 @@ mod tests {
         let wrong = json!({"cache_max_age": -1, "cache_max_size": "lots", "cache_mode": "some", "dir_cache_time": [], "read_only": "yes",
             "close": 1, "uid": -1, "gid": 4294967295u32, "attributes": "x", "read_ahead_max": "x", "colour": "red"});
         assert_eq!(parse(wrong.clone()).unwrap_err().len(), wrong.as_object().unwrap().len());
+    }
+
+    #[test]
+    fn what_would_have_no_effect_is_refused() {
+        for wrong in
+            [json!({"attributes": "sidecar"}), json!({"read_ahead_max": "1M"}), json!({"read_ahead_max": "off"})]
+        {
+            let problems = parse(wrong).unwrap_err();
+            assert!(problems[0].message.ends_with("nothing else has an effect yet"), "{problems:?}");
+        }
+        let given = json!({"attributes": "off", "read_ahead_max": "8M"});
+        assert_eq!(parse(given), Ok(VfsConfig::default()));
+        assert_eq!(parse(json!({"attributes": null, "read_ahead_max": null})), Ok(VfsConfig::default()));
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! Backends in use: one open storage and at most one volume each, shared by mounts, wrappers and the API.
 //!
-//! A backend is opened when it is first asked for, from what the registry holds then. A changed credential of the same
-//! account is exchanged inside; after any other change the backend is closed here and opened anew by its next user.
+//! A backend is opened when it is first asked for, from what the registry holds then. A changed credential is exchanged
+//! inside, so that mounts and wrappers go on with it. What was cached belongs to one generation of the backend: a volume of
+//! an earlier one is never handed out again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use causeway_api::{Backends, Catalog, Pending};
+use causeway_api::{Backends, Catalog, Pending, Use};
 use causeway_cache::{Cache, Scope};
 use causeway_registry::{Backend, BackendId, BackendName, Registry, Tenant};
 use causeway_storage::{Error, ErrorKind, Identity, OpenError, Opening, Path, Provider, Remotes, Settings, Storage};
 use causeway_vfs::Volume;
 use causeway_wrap::Rooted;
 
+use crate::health::Health;
 use crate::keeper::Keeper;
 use crate::switch::Switch;
 
@@ -30,6 +32,7 @@ pub(crate) struct Pool {
     cache: Arc<Cache>,
     keeper: Arc<Keeper>,
     open: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<InUse>>>>,
+    health: Mutex<HashMap<Key, Arc<Health>>>,
     /// For what is opened from inside: a wrapper's remotes.
     this: Weak<Pool>,
 }
@@ -38,26 +41,35 @@ type Key = (Tenant, BackendId);
 
 #[derive(Default)]
 struct InUse {
+    /// With the credential generation that it was opened with.
     storage: Option<(Arc<Switch>, u64)>,
-    volume: Option<Arc<Volume>>,
+    /// With its generation.
+    volume: Option<(Arc<Volume>, u64)>,
 }
 
 impl Pool {
     pub(crate) fn new(registry: Registry, catalog: Arc<Catalog>, cache: Arc<Cache>, keeper: Arc<Keeper>) -> Arc<Pool> {
-        Arc::new_cyclic(|this| Pool { registry, catalog, cache, keeper, open: Mutex::default(), this: this.clone() })
+        Arc::new_cyclic(|this| {
+            let this = this.clone();
+            Pool { registry, catalog, cache, keeper, open: Mutex::default(), health: Mutex::default(), this }
+        })
     }
 
     /// The volume of a backend, taken into use if need be.
     pub(crate) async fn volume(&self, tenant: &Tenant, id: &BackendId) -> Result<Arc<Volume>, Error> {
         let in_use = self.in_use(tenant, id);
         let mut in_use = in_use.lock().await;
-        if let Some(volume) = &in_use.volume {
+        let backend = self.stored(tenant, id).await?;
+        if let Some((volume, generation)) = &in_use.volume
+            && *generation == backend.generation
+        {
             return Ok(volume.clone());
         }
-        let (storage, generation) = self.open_in(&mut in_use, tenant, id, 0).await?;
-        let scope = self.scope(tenant, id, generation).await?;
+        in_use.leave_volume().await;
+        let storage = self.open_in(&mut in_use, tenant, &backend, 0).await?;
+        let scope = self.scope(tenant, id, backend.generation).await?;
         let volume = Volume::open(storage, scope).await?;
-        in_use.volume = Some(volume.clone());
+        in_use.volume = Some((volume.clone(), backend.generation));
         Ok(volume)
     }
 
@@ -80,10 +92,19 @@ impl Pool {
     pub(crate) async fn stop(&self) {
         let all: Vec<_> = lock(&self.open).drain().map(|(_, in_use)| in_use).collect();
         for in_use in all {
-            if let Some(volume) = in_use.lock().await.volume.take() {
-                volume.stop().await;
-            }
+            in_use.lock().await.leave_volume().await;
         }
+    }
+
+    fn health(&self, tenant: &Tenant, id: &BackendId) -> Arc<Health> {
+        let mut health = lock(&self.health);
+        let of_this = health.entry((tenant.clone(), id.clone()));
+        of_this.or_insert_with(|| Health::new(Arc::new(self.registry.clone()), tenant.clone(), id.clone())).clone()
+    }
+
+    async fn stored(&self, tenant: &Tenant, id: &BackendId) -> Result<Backend, Error> {
+        let backend = self.registry.backend(tenant, id).await.map_err(Error::internal)?;
+        backend.ok_or_else(|| Error::not_found("the backend"))
     }
 
     fn in_use(&self, tenant: &Tenant, id: &BackendId) -> Arc<tokio::sync::Mutex<InUse>> {
@@ -93,24 +114,36 @@ impl Pool {
     async fn storage(&self, tenant: &Tenant, id: &BackendId, depth: usize) -> Result<Arc<Switch>, Error> {
         let in_use = self.in_use(tenant, id);
         let mut in_use = in_use.lock().await;
-        self.open_in(&mut in_use, tenant, id, depth).await.map(|(storage, _)| storage)
+        if let Some((storage, _)) = &in_use.storage {
+            return Ok(storage.clone());
+        }
+        let backend = self.stored(tenant, id).await?;
+        self.open_in(&mut in_use, tenant, &backend, depth).await
     }
 
+    /// The storage of a backend as it is stored; one that was opened with an earlier credential gets this one.
     async fn open_in(
         &self,
         in_use: &mut InUse,
         tenant: &Tenant,
-        id: &BackendId,
+        backend: &Backend,
         depth: usize,
-    ) -> Result<(Arc<Switch>, u64), Error> {
-        if let Some(open) = &in_use.storage {
-            return Ok(open.clone());
+    ) -> Result<Arc<Switch>, Error> {
+        if let Some((storage, credential)) = &in_use.storage
+            && *credential == backend.credential_generation
+        {
+            return Ok(storage.clone());
         }
-        let backend = self.registry.backend(tenant, id).await.map_err(Error::internal)?;
-        let backend = backend.ok_or_else(|| Error::not_found("the backend"))?;
-        let open = (Arc::new(Switch::new(self.open_stored(tenant, &backend, depth).await?)), backend.generation);
-        in_use.storage = Some(open.clone());
-        Ok(open)
+        let opened = self.open_stored(tenant, backend, depth).await?;
+        let storage = match in_use.storage.take() {
+            Some((storage, _)) => {
+                storage.exchange(opened);
+                storage
+            }
+            None => Arc::new(Switch::new(opened, self.health(tenant, &backend.id))),
+        };
+        in_use.storage = Some((storage.clone(), backend.credential_generation));
+        Ok(storage)
     }
 
     async fn open_stored(&self, tenant: &Tenant, backend: &Backend, depth: usize) -> Result<Arc<dyn Storage>, Error> {
@@ -157,9 +190,16 @@ impl Pool {
 
     async fn close(&self, tenant: &Tenant, id: &BackendId) {
         let closed = lock(&self.open).remove(&(tenant.clone(), id.clone()));
-        if let Some(in_use) = closed
-            && let Some(volume) = in_use.lock().await.volume.take()
-        {
+        lock(&self.health).remove(&(tenant.clone(), id.clone()));
+        if let Some(in_use) = closed {
+            in_use.lock().await.leave_volume().await;
+        }
+    }
+}
+
+impl InUse {
+    async fn leave_volume(&mut self) {
+        if let Some((volume, _)) = self.volume.take() {
             volume.stop().await;
         }
     }
@@ -193,29 +233,30 @@ impl Backends for Pool {
         probed.map_err(|_| Error::new(ErrorKind::Unavailable(None), "the provider did not answer in time"))?
     }
 
+    fn last_use(&self, tenant: &Tenant, id: &BackendId) -> Option<Use> {
+        lock(&self.health).get(&(tenant.clone(), id.clone()))?.last_use()
+    }
+
     async fn changed(&self, tenant: &Tenant, id: &BackendId) {
-        let stored = match self.registry.backend(tenant, id).await {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return self.close(tenant, id).await,
-            Err(error) => {
-                tracing::error!(%error, backend = %id, "a changed backend cannot be read; it is opened anew");
-                return self.close(tenant, id).await;
-            }
-        };
+        self.health(tenant, id).forget();
         let in_use = self.in_use(tenant, id);
         let exchanged = {
-            let in_use = in_use.lock().await;
-            match &in_use.storage {
-                Some((switch, generation)) if *generation == stored.generation => {
-                    let opened = self.open_stored(tenant, &stored, 0).await;
-                    opened.map(|storage| switch.exchange(storage)).inspect_err(|error| {
-                        tracing::error!(?error, backend = %id, "a changed backend does not open");
-                    })
+            let mut in_use = in_use.lock().await;
+            match self.stored(tenant, id).await {
+                Ok(backend) => {
+                    if in_use.volume.as_ref().is_some_and(|(_, generation)| *generation != backend.generation) {
+                        in_use.leave_volume().await;
+                    }
+                    match in_use.storage {
+                        Some(_) => self.open_in(&mut in_use, tenant, &backend, 0).await.map(|_| ()),
+                        None => Ok(()),
+                    }
                 }
-                _ => Err(Error::internal("another generation")),
+                Err(error) => Err(error),
             }
         };
-        if exchanged.is_err() {
+        if let Err(error) = exchanged {
+            tracing::error!(?error, backend = %id, "a changed backend does not open; its next user tries again");
             self.close(tenant, id).await;
         }
     }
@@ -229,11 +270,10 @@ impl Backends for Pool {
 
     async fn pending(&self, tenant: &Tenant, id: &BackendId) -> Result<Pending, Error> {
         let in_use = self.in_use(tenant, id);
-        if let Some(volume) = &in_use.lock().await.volume {
+        if let Some((volume, _)) = &in_use.lock().await.volume {
             return Ok(pending(volume.pending()));
         }
-        let backend = self.registry.backend(tenant, id).await.map_err(Error::internal)?;
-        let backend = backend.ok_or_else(|| Error::not_found("the backend"))?;
+        let backend = self.stored(tenant, id).await?;
         match self.left_over(tenant, &backend).await? {
             0 => Ok(Pending::default()),
             // It could not be taken into use at the start; that is tried again here, and told if it still fails.

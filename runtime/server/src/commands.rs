@@ -1,12 +1,13 @@
 //! The operator's commands: tenants, tokens, providers.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use causeway_guest as guest;
 use causeway_http::{Gate, Policy};
 use causeway_registry::{Registry, Tenant};
-use causeway_storage::{OptionMarks, Provider};
+use causeway_storage::{Descriptor, OptionMarks, OptionSpec};
 use clap::Subcommand;
 
 use crate::config::{Kept, Store, parse_store};
@@ -118,47 +119,74 @@ pub(crate) async fn provider(action: ProviderAction) -> Result<(), String> {
     let ProviderAction::Inspect { file } = action;
     let wasm = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     let inspection = guest::inspect(&wasm).map_err(|error| error.message)?;
-    println!("digest:  sha256:{}", inspection.digest);
-    println!("size:    {} bytes", inspection.size_bytes);
-    println!("imports: {}", inspection.imports.join(", "));
-    println!("exports: {}", inspection.exports.join(", "));
-    if inspection.wasi {
-        println!("wasi:    imported, and given nothing through it");
+    // It says the rest itself, in an instance that has neither a backend nor a way out, whatever it would be granted.
+    let directory = tempfile::Builder::new().prefix("causeway-inspect-").tempdir();
+    let directory = directory.map_err(|error| format!("a directory for the compiled component: {error}"))?;
+    let descriptor = describe(directory.path(), &wasm).await?;
+    match std::io::stdout().write_all(account(&inspection, &descriptor).as_bytes()) {
+        // Whoever reads it has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| error.to_string()),
     }
-    // It says the rest itself, in a sandbox without any backend. What must be granted is granted for that.
-    let directory = std::env::temp_dir().join(format!("causeway-inspect-{}", std::process::id()));
-    let described = describe(&directory, &wasm).await;
-    let removed = std::fs::remove_dir_all(&directory);
-    let provider = described?;
-    removed.map_err(|error| format!("{}: {error}", directory.display()))?;
-    let descriptor = provider.descriptor();
-    println!("name:    {} ({}, version {})", descriptor.name, descriptor.title, descriptor.version);
-    println!("options: {}", descriptor.options.len());
-    for option in &descriptor.options {
-        let required = if option.marks.contains(OptionMarks::REQUIRED) { ", required" } else { "" };
-        let secret = if option.is_secret() { ", secret" } else { "" };
-        println!("  {} ({}{required}{secret})", option.name, causeway_api::api_type(&option.kind));
-    }
-    Ok(())
 }
 
-async fn describe(directory: &std::path::Path, wasm: &[u8]) -> Result<Arc<guest::GuestProvider>, String> {
+/// What `provider inspect` prints.
+fn account(inspection: &guest::Inspection, descriptor: &Descriptor) -> String {
+    let needs_grant = |import: &&String| guest::GRANTABLE.contains(&import.as_str());
+    let marked = |import: &String| match needs_grant(&import) {
+        true => format!("{import} (needs a grant)"),
+        false => import.clone(),
+    };
+    let mut lines = vec![
+        format!("digest:  sha256:{}", inspection.digest),
+        format!("size:    {} bytes", inspection.size_bytes),
+        format!("imports: {}", inspection.imports.iter().map(marked).collect::<Vec<_>>().join(", ")),
+        format!("exports: {}", inspection.exports.join(", ")),
+    ];
+    if inspection.wasi {
+        lines.push("wasi:    imported, and given nothing through it".into());
+    }
+    let grants = inspection.imports.iter().filter(needs_grant);
+    let grants: Vec<_> = grants.map(|import| format!("--grant {}:{import}", descriptor.name)).collect();
+    if !grants.is_empty() {
+        lines.push(format!("usable:  only with {}", grants.join(" ")));
+    }
+    lines.push(format!("name:    {} ({}, version {})", descriptor.name, descriptor.title, descriptor.version));
+    lines.push(format!("options: {}", descriptor.options.len()));
+    lines.push(format!("  {:<32} {:<8} {:<20} default", "name", "type", "marks"));
+    lines.extend(descriptor.options.iter().map(option_line));
+    lines.join("\n") + "\n"
+}
+
+fn option_line(option: &OptionSpec) -> String {
+    let marks = [
+        ("required", option.marks.contains(OptionMarks::REQUIRED)),
+        ("secret", option.is_secret()),
+        ("credential", option.marks.contains(OptionMarks::CREDENTIAL)),
+    ];
+    let marks: Vec<_> = marks.into_iter().filter(|(_, holds)| *holds).map(|(mark, _)| mark).collect();
+    let (kind, default) = (causeway_api::api_type(&option.kind), causeway_api::api_default(option));
+    format!("  {:<32} {kind:<8} {:<20} {default}", option.name, marks.join(" "))
+}
+
+async fn describe(directory: &std::path::Path, wasm: &[u8]) -> Result<Descriptor, String> {
     let database = causeway_registry::Database::Sqlite(directory.join("registry.db"));
     let kept = Kept {
         data_dir: directory.to_owned(),
         registry: causeway_registry::Config { database, key_file: directory.join("key") },
     };
-    prepare(&kept)?;
     let registry = Registry::open(&kept.registry).await.map_err(told)?;
     let said = |error: causeway_storage::Error| error.message;
     let surroundings = guest::Surroundings {
         gate: Gate::new(Policy::default()).map_err(said)?,
-        keeper: Arc::new(Keeper::new(registry)),
+        keeper: Arc::new(Keeper::new(registry.clone())),
     };
     let engine = guest::Engine::new().map_err(said)?;
     let compiled = guest::CompiledCache::open(&directory.join("compiled")).map_err(said)?;
     let catalog = guest::Catalog::new(engine, compiled, guest::Grants::default(), surroundings);
-    catalog.provider(wasm).await.map_err(said)
+    let described = catalog.describe(wasm).await.map_err(said);
+    registry.close().await;
+    described
 }
 
 async fn open(store: Store) -> Result<Registry, String> {
@@ -173,4 +201,56 @@ async fn known(registry: &Registry, name: &str) -> Result<Tenant, String> {
 
 fn told(error: causeway_registry::Error) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_storage::{Make, OptionKind};
+
+    use super::*;
+
+    #[test]
+    fn what_a_component_must_be_granted_is_marked() {
+        let imports = vec!["http".to_owned(), "reveal".to_owned()];
+        let inspection = guest::Inspection {
+            digest: "ab".into(),
+            size_bytes: 7,
+            imports: imports.clone(),
+            exports: vec!["setup".into()],
+            wasi: false,
+        };
+        let option = OptionSpec {
+            name: "pass".into(),
+            kind: OptionKind::Secret,
+            default: Some(String::new()),
+            marks: OptionMarks::REQUIRED | OptionMarks::CREDENTIAL,
+            help: String::new(),
+        };
+        let descriptor = Descriptor {
+            name: "mega".into(),
+            backend_type: None,
+            aliases: Vec::new(),
+            title: "Mega".into(),
+            make: Make::Guest,
+            version: "1.0.0".into(),
+            options: vec![option],
+            imports,
+        };
+        let shown = account(&inspection, &descriptor);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "digest:  sha256:ab",
+                "size:    7 bytes",
+                "imports: http, reveal (needs a grant)",
+                "exports: setup",
+                "usable:  only with --grant mega:reveal",
+                "name:    mega (Mega, version 1.0.0)",
+                "options: 1",
+                "  name                             type     marks                default",
+                "  pass                             string   required secret credential \"\"",
+            ]
+        );
+    }
 }

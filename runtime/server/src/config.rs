@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use causeway_guest::{GRANTABLE, Grants};
 use causeway_registry::{Config as RegistryConfig, Database};
 use clap::Args;
 use ipnet::IpNet;
+
+use crate::places::Places;
 
 /// What was given on the command line and in the environment.
 #[derive(Args, Clone, Debug, Default)]
@@ -31,6 +34,10 @@ pub(crate) struct Given {
     /// The directory of the providers' components, *.wasm.
     #[arg(long, env = "CAUSEWAY_COMPONENTS", value_name = "DIR")]
     components: Option<String>,
+    /// Let the provider of this name use an interface that every operator must grant: reveal, foreign-hosts or
+    /// assigned-hosts. May be given several times, or be a list with commas.
+    #[arg(long, env = "CAUSEWAY_GRANT", value_name = "PROVIDER:INTERFACE", value_delimiter = ',')]
+    grant: Vec<String>,
     /// Below which directory tenants may connect local folders; without it they may not.
     #[arg(long, env = "CAUSEWAY_LOCAL_ROOT", value_name = "DIR")]
     local_root: Option<String>,
@@ -74,6 +81,7 @@ pub(crate) struct Config {
     pub(crate) kept: Kept,
     pub(crate) mount_root: Option<PathBuf>,
     pub(crate) components: Option<PathBuf>,
+    pub(crate) grants: Grants,
     pub(crate) local_root: Option<PathBuf>,
     pub(crate) private_networks: Vec<IpNet>,
     pub(crate) json_logs: bool,
@@ -82,7 +90,7 @@ pub(crate) struct Config {
 /// What is meant by private networks without naming any.
 const PRIVATE: [&str; 6] = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "listen",
     "admin-listen",
     "data-dir",
@@ -90,6 +98,7 @@ const NAMES: [&str; 10] = [
     "key-file",
     "mount-root",
     "components",
+    "grant",
     "local-root",
     "allow-private-networks",
     "log-format",
@@ -121,6 +130,13 @@ pub(crate) fn parse(given: Given) -> Result<Config, String> {
     if let Some(root) = mount_root.as_ref().filter(|root| !root.is_absolute()) {
         problems.push(format!("mount-root: {} is not an absolute path", root.display()));
     }
+    if let Some(kept) = &kept {
+        let components = components.as_deref();
+        Places { kept, mount_root: mount_root.as_deref(), components, local_root: local_root.as_deref() }
+            .check(&mut problems);
+    }
+    let grant = Some(given.grant.join(",")).filter(|list| !list.is_empty());
+    let grants = grants(or_file(grant, "grant").as_deref().unwrap_or_default(), &mut problems);
     let networks = or_file(given.allow_private_networks, "allow-private-networks");
     let private_networks = private_networks(networks.as_deref(), &mut problems);
     let json_logs = match or_file(given.log_format, "log-format").as_deref() {
@@ -132,9 +148,17 @@ pub(crate) fn parse(given: Given) -> Result<Config, String> {
         }
     };
     match (listen, admin_listen, kept) {
-        (Some(listen), Some(admin_listen), Some(kept)) if problems.is_empty() => {
-            Ok(Config { listen, admin_listen, kept, mount_root, components, local_root, private_networks, json_logs })
-        }
+        (Some(listen), Some(admin_listen), Some(kept)) if problems.is_empty() => Ok(Config {
+            listen,
+            admin_listen,
+            kept,
+            mount_root,
+            components,
+            grants,
+            local_root,
+            private_networks,
+            json_logs,
+        }),
         _ => Err(told(&problems)),
     }
 }
@@ -204,6 +228,21 @@ fn private_networks(given: Option<&str>, problems: &mut Vec<String>) -> Vec<IpNe
             })
             .collect(),
     }
+}
+
+/// What is granted to which provider: `mega:reveal,seafile:assigned-hosts`.
+fn grants(list: &str, problems: &mut Vec<String>) -> Grants {
+    let mut grants = Grants::new();
+    for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        match text.split_once(':') {
+            Some((provider, interface)) if !provider.is_empty() && GRANTABLE.contains(&interface) => {
+                grants.entry(provider.to_owned()).or_default().insert(interface.to_owned());
+            }
+            _ => problems
+                .push(format!("grant: `{text}` is not a provider's name, a colon and one of {}", GRANTABLE.join(", "))),
+        }
+    }
+    grants
 }
 
 /// The file's settings as text.

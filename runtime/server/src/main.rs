@@ -6,8 +6,10 @@
 mod backends;
 mod commands;
 mod config;
+mod health;
 mod keeper;
 mod mounts;
+mod places;
 mod point;
 mod serve;
 mod switch;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use causeway_api as api;
 use causeway_api::{MountError, Mounts, Pending, State, Status};
 use causeway_fuse::{MountOptions, Mounted};
-use causeway_registry::{Mount, MountId, MountsWanted, Registry, Tenant};
+use causeway_registry::{BackendId, Mount, MountId, MountsWanted, Registry, Tenant};
 use causeway_storage::{Error, ErrorKind, Path as Names, Result};
 use causeway_vfs::{CacheMode, Close, Vfs, VfsConfig, Volume};
 
@@ -37,7 +37,7 @@ struct Inner {
 /// One mount.
 enum One {
     Mounting,
-    Stands { mounted: Arc<Mounted>, vfs: Arc<Vfs> },
+    Stands { mounted: Arc<Mounted>, vfs: Arc<Vfs>, backend: BackendId },
     Unmounting,
     Failed(String),
 }
@@ -96,7 +96,8 @@ impl Standing {
         let vfs = Vfs::new(volume, vfs_config(config));
         let default = MountOptions::default();
         let options = MountOptions {
-            read_only: config.read_only,
+            // The file system refuses changes itself: the kernel's flag could not be lifted while it is mounted.
+            read_only: false,
             uid: config.uid.unwrap_or(default.uid),
             gid: config.gid.unwrap_or(default.gid),
             // Files are shown with private modes, so nobody but the owner enters.
@@ -114,7 +115,7 @@ impl Standing {
                 MountError::Failed(Error::new(ErrorKind::Internal, "the machine refused the mount").with_detail(error))
             }
         })?;
-        match self.keep(tenant, &mount.id, Arc::new(mounted), vfs) {
+        match self.keep(tenant, mount, Arc::new(mounted), vfs) {
             None => Ok(()),
             Some(mounted) => {
                 take_off(mounted).await?;
@@ -124,10 +125,10 @@ impl Standing {
     }
 
     /// Notes that a mount stands; gives it back if it was removed while it was on its way.
-    fn keep(&self, tenant: &Tenant, id: &MountId, mounted: Arc<Mounted>, vfs: Arc<Vfs>) -> Option<Arc<Mounted>> {
-        match self.lock().get_mut(&(tenant.clone(), id.clone())) {
+    fn keep(&self, tenant: &Tenant, mount: &Mount, mounted: Arc<Mounted>, vfs: Arc<Vfs>) -> Option<Arc<Mounted>> {
+        match self.lock().get_mut(&(tenant.clone(), mount.id.clone())) {
             Some(one) if matches!(one, One::Mounting) => {
-                *one = One::Stands { mounted, vfs };
+                *one = One::Stands { mounted, vfs, backend: mount.backend.clone() };
                 None
             }
             _ => Some(mounted),
@@ -247,7 +248,12 @@ impl Mounts for Standing {
         match self.lock().get(&(tenant.clone(), id.clone())) {
             Some(One::Mounting) => is(State::Mounting),
             Some(One::Unmounting) => is(State::Unmounting),
-            Some(One::Stands { mounted, .. }) if !mounted.has_ended() => is(State::Active),
+            Some(One::Stands { mounted, backend, .. }) if !mounted.has_ended() => {
+                match api::Backends::last_use(&*self.inner.pool, tenant, backend) {
+                    Some(last) if !last.succeeded => is(State::Degraded),
+                    _ => is(State::Active),
+                }
+            }
             Some(One::Stands { .. }) => {
                 Status { state: State::Failed, error: Some("the mount was taken away from outside".into()) }
             }
@@ -261,7 +267,7 @@ impl Mounts for Standing {
         let key = (tenant.clone(), mount.id.clone());
         let was = self.lock().insert(key.clone(), One::Unmounting);
         let volume = match was {
-            Some(One::Stands { mounted, vfs }) => {
+            Some(One::Stands { mounted, vfs, .. }) => {
                 let volume: Arc<Volume> = vfs.volume().clone();
                 take_off(mounted).await?;
                 Some(volume)

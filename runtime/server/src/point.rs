@@ -34,10 +34,13 @@ impl From<Errno> for PointError {
     }
 }
 
+/// Where mounts stand unless something else is said.
+pub(crate) const USUAL_ROOT: &str = "/hoody/mounts";
+
 /// The root of all mounts: the given one, else `/hoody/mounts` if it can be made, else below the data directory.
 pub(crate) fn root(given: Option<&Path>, data_dir: &Path) -> io::Result<PathBuf> {
     let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o755).create(path);
-    let usual = Path::new("/hoody/mounts");
+    let usual = Path::new(USUAL_ROOT);
     let below_data = data_dir.join("mounts");
     let root = match given {
         Some(root) => {

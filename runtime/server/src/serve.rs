@@ -118,7 +118,7 @@ async fn providers(config: &Config, gate: Arc<Gate>, keeper: Arc<Keeper>) -> Res
     let engine = guest::Engine::new().map_err(said)?;
     let compiled = guest::CompiledCache::open(&config.kept.data_dir.join("compiled")).map_err(said)?;
     let surroundings = guest::Surroundings { gate, keeper };
-    let catalog = guest::Catalog::new(engine, compiled, guest::Grants::default(), surroundings);
+    let catalog = guest::Catalog::new(engine, compiled, config.grants.clone(), surroundings);
     let terminal = std::io::stderr().is_terminal();
     let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.enable_steady_tick(Duration::from_millis(100));
@@ -133,6 +133,10 @@ async fn providers(config: &Config, gate: Arc<Gate>, keeper: Arc<Keeper>) -> Res
     bar.finish_and_clear();
     for refused in refused {
         tracing::error!(component = %refused.path.display(), error = ?refused.error, "a component cannot be used");
+    }
+    let named = |name: &String| guests.iter().any(|provider| provider.descriptor().name == *name);
+    for name in config.grants.keys().filter(|name| !named(name)) {
+        tracing::warn!(provider = name, "a grant names a provider that there is no usable component of");
     }
     for provider in guests {
         let (name, inspection) = (&provider.descriptor().name, provider.inspection());

@@ -94,6 +94,38 @@ async fn an_update_merges_and_null_restores_a_default() {
 }
 
 #[tokio::test]
+async fn the_owner_of_what_stands_does_not_change() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend, "vfs_config": {"uid": 1000}})).await.id();
+    let path = format!("/api/v1/mounts/{id}");
+    let answer = stage.patch(&path, json!({"vfs_config": {"uid": null, "gid": 5}})).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (400, &json!("INVALID_SETTINGS")));
+    assert_eq!(answer.json()["fields"].as_object().unwrap().keys().collect::<Vec<_>>(), ["gid", "uid"]);
+    let same = stage.patch(&path, json!({"vfs_config": {"uid": 1000, "read_only": true}})).await;
+    assert_eq!(same.status.as_u16(), 200, "{}", same.text);
+}
+
+#[tokio::test]
+async fn what_would_have_no_effect_is_refused() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let wrong = json!({"attributes": "sidecar", "read_ahead_max": "64M"});
+    let answer = stage.post("/api/v1/mounts", json!({"backend_id": backend, "vfs_config": wrong})).await;
+    assert_eq!(answer.status.as_u16(), 400);
+    assert_eq!(
+        answer.json()["fields"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["attributes", "read_ahead_max"]
+    );
+    assert_eq!(stage.get("/api/v1/mounts").await.json()["count"], 0);
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
+    let path = format!("/api/v1/mounts/{id}");
+    assert_eq!(stage.patch(&path, json!({"vfs_config": wrong})).await.status.as_u16(), 400);
+    let config = stage.get(&path).await.json()["vfs_config"].clone();
+    assert_eq!((&config["attributes"], &config["read_ahead_max"]), (&json!("off"), &json!(8 << 20)));
+}
+
+#[tokio::test]
 async fn every_wrong_field_is_named_at_once() {
     let stage = Stage::new().await;
     let wrong = json!({"label": 1, "mount_path": [], "colour": "red", "vfs_config": {"cache_mode": "x", "uid": "x", "fast": true}});

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use causeway_api::{Api, Backends, Catalog, MountError, Mounts, Pending, State, Status, VfsConfig, router};
+use causeway_api::{Api, Backends, Catalog, MountError, Mounts, Pending, State, Status, Use, VfsConfig, router};
 use causeway_native::{LocalProvider, MemoryProvider};
 use causeway_registry::{BackendId, BackendName, Config, Database, Mount, MountId, Registry, Tenant};
 use causeway_storage::{
     Descriptor, Entry, Error, ErrorKind, Features, Identity, Make, Node, OpenError, Opening, OptionKind, OptionMarks,
-    OptionSpec, Page, Path, Provider, Remotes, Settings, Span, Storage,
+    OptionSpec, Page, Path, Provider, Remotes, Settings, Span, Storage, Timestamp,
 };
 use causeway_wrap::AliasProvider;
 use http_body_util::BodyExt;
@@ -155,6 +155,7 @@ pub(crate) struct Doors {
 pub(crate) struct Seen {
     pub(crate) mounted: BTreeMap<String, VfsConfig>,
     pub(crate) paths: BTreeSet<String>,
+    pub(crate) used: BTreeMap<String, Use>,
     pub(crate) pending: Pending,
     pub(crate) changed: Vec<String>,
     pub(crate) waited: Vec<Duration>,
@@ -217,7 +218,14 @@ impl Backends for Doors {
     async fn probe(&self, tenant: &Tenant, id: &BackendId) -> Result<Identity, Error> {
         let backend = self.registry.backend(tenant, id).await.unwrap().unwrap();
         let storage = open(&self.registry, &self.catalog, tenant, id, &backend.provider, backend.settings).await;
-        storage.map_err(|_| Error::internal("open"))?.probe().await
+        let probed = storage.map_err(|_| Error::internal("open"))?.probe().await;
+        let used = Use { succeeded: probed.is_ok(), at: probed.is_ok().then(Timestamp::now) };
+        self.seen.lock().unwrap().used.insert(id.to_string(), used);
+        probed
+    }
+
+    fn last_use(&self, _tenant: &Tenant, id: &BackendId) -> Option<Use> {
+        self.seen.lock().unwrap().used.get(id.as_str()).copied()
     }
 
     async fn changed(&self, _tenant: &Tenant, id: &BackendId) {
