@@ -18,7 +18,7 @@ mod provider;
 mod storage;
 
 pub use backend::{Held, Keeper, Space, State};
-pub use catalog::{Catalog, Grants, Inspection, Refused, Surroundings, inspect};
+pub use catalog::{Catalog, GRANTABLE, Grants, Inspection, Refused, Surroundings, inspect};
 pub use compiled::CompiledCache;
 pub use engine::Engine;
 pub use provider::GuestProvider;
