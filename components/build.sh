@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds every component of this folder into a directory and prints `components: DIR`.
+# Builds every component of this folder (or of another one that is laid out alike) into a directory and prints `components: DIR`.
 #
-#   components/build.sh OUT_DIR
+#   components/build.sh OUT_DIR [FOLDER]
 #
 # A component is linked for wasm32-unknown-unknown and imports nothing but what the contract says. The compiler is rustup's where
 # it has that target or can add it, else Debian's (rustc-web, cargo-web, rust-web-src), which builds the standard library itself.
@@ -9,10 +9,10 @@
 # ${CARGO_TARGET_DIR:-$HOME/.cache/causeway/target}-components. Built once, it needs no network.
 set -eu
 
-[ $# -eq 1 ] || { echo "usage: $0 OUT_DIR" >&2; exit 2; }
+[ $# -eq 1 ] || [ $# -eq 2 ] || { echo "usage: $0 OUT_DIR [FOLDER]" >&2; exit 2; }
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(cd "${2:-$(dirname "$0")}" && pwd)
 cd "$here"
 
 target=wasm32-unknown-unknown

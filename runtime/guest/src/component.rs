@@ -12,8 +12,9 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::backend::Backend;
 use crate::bindings::exports::causeway::provider as exports;
-use crate::engine::{AbortOnDrop, CALL_DEADLINE, Engine, Io, MOST_TICKS};
+use crate::engine::{AbortOnDrop, CALL_DEADLINE, Engine, Io, MOST_COMPUTING, MOST_COPIED_BYTES};
 use crate::host::{self, Call};
+use crate::meter::Meter;
 
 /// A component that is ready to be called.
 pub(crate) struct Component {
@@ -89,13 +90,15 @@ impl Component {
         };
         let component = self.clone();
         let provider = backend.as_ref().map(|backend| backend.provider.clone()).unwrap_or_default();
+        let meter = Arc::new(Meter::default());
+        let counted = meter.clone();
         let run = async move {
             let _slot = slot;
-            let mut store = component.store(backend);
+            let mut store = component.store(backend, meter);
             let instance = component.pre.instantiate_async(&mut store).await?;
             work(&mut store, &instance).await
         };
-        let running = AbortOnDrop(threads.spawn(tokio::time::timeout(CALL_DEADLINE, run)));
+        let running = AbortOnDrop(threads.spawn(tokio::time::timeout(CALL_DEADLINE, counted.count(run))));
         match running.await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => {
@@ -109,14 +112,13 @@ impl Component {
         }
     }
 
-    fn store(&self, backend: Option<Arc<Backend>>) -> Store<Call> {
+    fn store(&self, backend: Option<Arc<Backend>>, meter: Arc<Meter>) -> Store<Call> {
         let mut store = Store::new(&self.engine.wasmtime, Call::new(backend, self.large));
         store.limiter(|call| &mut call.limits);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut context| {
-            let call = context.data_mut();
-            call.ticks += 1;
-            if call.ticks > MOST_TICKS {
+        store.set_hostcall_fuel(MOST_COPIED_BYTES);
+        store.epoch_deadline_callback(move |_| {
+            if meter.spent() > MOST_COMPUTING {
                 return Err(wasmtime::Error::msg("the call used up its 50 ms of computing time"));
             }
             Ok(UpdateDeadline::Yield(1))

@@ -125,8 +125,15 @@ pub(crate) fn wit_kind(kind: storage::Kind) -> types::Kind {
     }
 }
 
-/// An entry, its name as people see it.
+/// An entry, its name as people see it. One that no path can hold is turned away: a name never leads anywhere else.
 pub(crate) fn entry(entry: types::Entry, encoding: storage::Encoding) -> Result<storage::Entry, Error> {
+    let entry = root(entry, encoding)?;
+    storage::Path::ROOT.child(&entry.name).map_err(|_| fault("an entry has a name that is none"))?;
+    Ok(entry)
+}
+
+/// An entry whose name says nothing.
+pub(crate) fn root(entry: types::Entry, encoding: storage::Encoding) -> Result<storage::Entry, Error> {
     let types::Entry { name, kind: of, cookie, size, modified, created, version, media_type, digests, notes: noted } =
         entry;
     if cookie.as_ref().is_some_and(|cookie| cookie.len() > 4096) {

@@ -17,9 +17,13 @@ use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationCo
 /// How often a computing component makes way and its time is counted.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Milliseconds of computing that one call may use. Plans take tens of microseconds, a page of 1,000 entries a few
-/// milliseconds; what takes longer than this is a loop.
-pub(crate) const MOST_TICKS: u32 = 50;
+/// Computing that one call may use, the host's own part in it included; waiting does not count. Plans take tens of
+/// microseconds, a page of 1,000 entries a few milliseconds; what takes longer than this is a loop.
+pub(crate) const MOST_COMPUTING: Duration = Duration::from_millis(50);
+
+/// Bytes that one call into the host, or one answer, may make the host copy: twice what a small instance can hold. Without
+/// this, a list whose items overlap would cost the host a thousand times what it costs the component.
+pub(crate) const MOST_COPIED_BYTES: usize = 2 * SMALL_MEMORY_BYTES;
 
 /// A call as a whole must end after this, however long it waits for the provider: the 64 requests that it may send are
 /// bounded one by one.

@@ -13,6 +13,7 @@ mod component;
 mod convert;
 mod engine;
 mod host;
+mod meter;
 mod planners;
 mod provider;
 mod storage;

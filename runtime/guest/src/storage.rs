@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use causeway_http::transfer::{self, Outcome, PlanCache};
 use causeway_storage::{
-    Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, Notes, Page, Path, Result, Room,
-    Source, Span, Storage, Timestamp, WriteIntent, WriteLog,
+    Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, NormalForm, Notes, Page, Path, Result,
+    Room, Sameness, Source, Span, Storage, Timestamp, WriteIntent, WriteLog,
 };
 use futures::future::BoxFuture;
 use wasmtime::Store;
@@ -182,7 +182,8 @@ impl GuestStorage {
 
     async fn refresh(&self, node: &types::Node) -> Result<Option<Entry>> {
         let answer = ask!(self, self.component.browsing, (node), |guest, store| guest.call_refresh(store, &node)).1?;
-        answer.map(|placed| self.entry(placed.entry)).transpose()
+        let convert = if node.path.is_empty() { convert::root } else { convert::entry };
+        answer.map(|placed| convert(placed.entry, self.backend.encoding)).transpose()
     }
 
     /// The entry of this name. Of several, the directory keeps the name, else the newest.
@@ -197,6 +198,10 @@ impl GuestStorage {
             found => found?,
         };
         let mut entries = found.into_iter().map(|entry| self.entry(entry)).collect::<Result<Vec<_>>>()?;
+        let exact = self.features.sameness == Sameness::Exact && self.features.normal_form == NormalForm::AsGiven;
+        if exact && entries.iter().any(|entry| entry.name != name) {
+            return Err(convert::fault("a look-up found another name"));
+        }
         let chosen = entries.iter().position(|entry| entry.kind == Kind::Directory).unwrap_or(0);
         Ok((chosen < entries.len()).then(|| entries.swap_remove(chosen)))
     }

@@ -3,7 +3,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,9 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use causeway_guest::{Catalog, CompiledCache, Engine, Grants, GuestProvider, Held, Keeper, Space, State, Surroundings};
 use causeway_http::{Gate, Policy};
-use causeway_storage::{
-    Error, ErrorKind, OpenError, Opening, Path, Provider, Remotes, Result, Settings, Storage, Value,
-};
+use causeway_storage::{Error, ErrorKind, OpenError, Opening, Path, Provider, Remotes, Result, Settings, Storage};
 use serde_json::{Map, Value as Json};
 
 pub mod rclone;
@@ -47,15 +44,25 @@ impl House {
 
 /// The file of a component that was built before.
 pub fn component(name: &str) -> PathBuf {
-    let directory = std::env::var_os("CAUSEWAY_COMPONENTS").map_or_else(
-        || {
-            let cache = std::env::var_os("CAUSEWAY_CACHE").map(PathBuf::from);
-            let cache =
-                cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/causeway"));
-            cache.join("target/components")
-        },
-        PathBuf::from,
-    );
+    built(&components(), name)
+}
+
+/// The file of a component that misbehaves; those lie beside the directory of the real ones.
+pub fn hostile(name: &str) -> PathBuf {
+    built(&components().with_file_name("hostile"), name)
+}
+
+fn components() -> PathBuf {
+    std::env::var_os("CAUSEWAY_COMPONENTS").map_or_else(|| cache().join("target/components"), PathBuf::from)
+}
+
+/// Where everything lies that is built or installed once.
+fn cache() -> PathBuf {
+    let given = std::env::var_os("CAUSEWAY_CACHE").map(PathBuf::from);
+    given.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/causeway"))
+}
+
+fn built(directory: &FilePath, name: &str) -> PathBuf {
     let path = directory.join(format!("{name}.wasm"));
     assert!(path.is_file(), "{} is missing: run `./just components`", path.display());
     path
@@ -162,15 +169,25 @@ impl State for MemoryState {
     }
 }
 
-/// A gate's rules that keep a listener of the process's own closed.
-pub fn closed(listener: SocketAddr) -> Policy {
-    Policy { closed: vec![listener], ..Policy::default() }
-}
+/// The lines that are logged, by any thread, while this runs. One at a time: what other tests log meanwhile is in there, too.
+pub async fn logged(work: impl Future<Output = ()>) -> Vec<String> {
+    static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    static ONCE: std::sync::Once = std::sync::Once::new();
 
-/// A setting's value, for tests that look at what was parsed.
-pub fn text(value: Option<&Value>) -> Option<&str> {
-    match value {
-        Some(Value::Text(text)) => Some(text),
-        _ => None,
+    struct Lines;
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            LINES.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
+
+    ONCE.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Lines).init());
+    work.await;
+    String::from_utf8_lossy(&LINES.lock().unwrap()).lines().map(str::to_owned).collect()
 }

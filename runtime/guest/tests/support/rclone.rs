@@ -67,9 +67,8 @@ impl Drop for Rclone {
     }
 }
 
+/// The one that the test programs come with, else the machine's.
 fn program() -> PathBuf {
-    let cache = std::env::var_os("CAUSEWAY_CACHE").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/causeway"));
-    let installed = cache.or(home).map(|cache| cache.join("python/bin/rclone")).filter(|path| path.is_file());
-    installed.unwrap_or_else(|| "rclone".into())
+    let installed = super::cache().join("python/bin/rclone");
+    if installed.is_file() { installed } else { "rclone".into() }
 }
