@@ -134,8 +134,8 @@ pub(crate) async fn delete(
     if mounts.iter().any(|mount| !mount.removing) {
         return Err(ApiError::conflict("ACTIVE_MOUNTS", "Backend has active mounts; unmount first"));
     }
-    if let Some(other) = stands_on(&api, &tenant, &backend).await? {
-        let message = format!("Backend {other} stands on this one; disconnect that first");
+    if let Some(other) = wrappers(&api, &tenant, &backend).await?.first() {
+        let message = format!("Backend {} stands on this one; disconnect that first", other.id);
         return Err(ApiError::conflict("BACKEND_IN_USE", message));
     }
     let pending = api.backends.pending(&tenant, &backend.id).await.map_err(ApiError::storage)?;
@@ -193,24 +193,34 @@ fn answer(api: &Api, tenant: &Tenant, backend: Backend, mounts: &[Mount]) -> Bac
     }
 }
 
-/// The id of a wrapper of this tenant that names the backend in one of its settings.
-async fn stands_on(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<Option<BackendId>> {
-    let others = api.registry.backends(tenant).await?;
-    let wrapper = |other: &Backend| {
+/// The wrappers of this tenant over a backend, directly or over others of them.
+pub(crate) async fn wrappers(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<Vec<Backend>> {
+    let mut others = api.registry.backends(tenant).await?;
+    others.retain(|other| {
         let provider = api.catalog.get(&other.provider);
-        provider.is_none_or(|provider| provider.descriptor().make == Make::Wrapper)
-    };
-    Ok(others
-        .into_iter()
-        .filter(|other| other.id != backend.id && wrapper(other))
-        .find(|other| {
-            other.settings.iter().any(|(_, value)| match value {
-                Setting::Text(text) => names(text, backend),
-                Setting::Several(texts) => texts.iter().any(|text| names(text, backend)),
-                _ => false,
-            })
-        })
-        .map(|other| other.id))
+        other.id != backend.id && provider.is_none_or(|provider| provider.descriptor().make == Make::Wrapper)
+    });
+    let mut over: Vec<Backend> = Vec::new();
+    let mut looked_at = 0;
+    let mut below = Some(backend.clone());
+    while let Some(one) = below {
+        let (found, rest) = others.into_iter().partition(|other| stands_on(other, &one));
+        others = rest;
+        let found: Vec<Backend> = found;
+        over.extend(found);
+        below = over.get(looked_at).cloned();
+        looked_at += 1;
+    }
+    Ok(over)
+}
+
+/// Whether a wrapper names a backend in one of its settings.
+fn stands_on(wrapper: &Backend, backend: &Backend) -> bool {
+    wrapper.settings.iter().any(|(_, value)| match value {
+        Setting::Text(text) => names(text, backend),
+        Setting::Several(texts) => texts.iter().any(|text| names(text, backend)),
+        _ => false,
+    })
 }
 
 /// Whether a setting holds a remote of this backend: its id or name before a colon, at the start of a word. A setting may

@@ -9,14 +9,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use causeway_registry::{Backend, MountsWanted, NewCredentials, Tenant};
+use causeway_registry::{
+    AnotherAccount, Backend, BackendId, Error as RegistryError, MountId, MountsWanted, NewCredentials, Tenant,
+};
 use causeway_storage::{Descriptor, ErrorKind, Identity, OptionMarks, OptionSpec, Problem, Provider, Settings};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::answers::Done;
 use crate::auth::Caller;
-use crate::backends::find;
+use crate::backends::{find, wrappers};
 use crate::connect::open;
 use crate::error::{ApiError, ApiResult, ErrorAnswer};
 use crate::request::{Segment, Wish, object};
@@ -56,11 +58,14 @@ pub(crate) async fn update(
     let given = object(&headers, body, limits::CREDENTIAL_BYTES).await?;
     let settings = merged(provider.descriptor(), &backend.settings, &given)?;
     if settings != backend.settings {
-        let mounted = is_mounted(&api, &tenant, &backend).await?;
-        if mounted && !how.live {
-            return Err(ApiError::conflict("ACTIVE_MOUNTS", "Backend has active mounts; unmount first"));
+        let concerned = Concerned::by(&api, &tenant, &backend).await?;
+        if concerned.mounted && !how.live {
+            return Err(mounted());
         }
-        exchange(&api, &tenant, &backend, provider, settings, mounted).await?;
+        if backend.account.is_none() {
+            concerned.check_idle(&api, &tenant).await?;
+        }
+        exchange(&api, &tenant, &backend, provider, settings, concerned).await?;
     }
     Ok(Json(Done::new("Backend credentials updated")))
 }
@@ -73,12 +78,49 @@ pub(crate) fn provider_of<'a>(api: &'a Api, backend: &Backend) -> ApiResult<&'a 
     })
 }
 
-async fn is_mounted(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<bool> {
-    let mounts = api.registry.mounts(tenant, MountsWanted::Backend(&backend.id)).await?;
-    Ok(mounts.iter().any(|mount| match api.mounts.status(tenant, &mount.id).state {
-        MountState::Mounting | MountState::Active | MountState::Degraded | MountState::Unmounting => true,
-        MountState::Failed => false,
-    }))
+/// Whom a changed credential concerns: the backend and the wrappers over it, with their mounts.
+struct Concerned {
+    wrappers: Vec<BackendId>,
+    all: Vec<BackendId>,
+    mounted: bool,
+    failed_mounts: Vec<MountId>,
+}
+
+impl Concerned {
+    async fn by(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<Concerned> {
+        let wrappers: Vec<_> = wrappers(api, tenant, backend).await?.into_iter().map(|wrapper| wrapper.id).collect();
+        let all = std::iter::once(&backend.id).chain(&wrappers).cloned().collect();
+        let mut concerned = Concerned { wrappers, all, mounted: false, failed_mounts: Vec::new() };
+        for mount in api.registry.mounts(tenant, MountsWanted::All).await? {
+            if !concerned.all.contains(&mount.backend) {
+                continue;
+            }
+            match api.mounts.status(tenant, &mount.id).state {
+                MountState::Mounting | MountState::Active | MountState::Degraded | MountState::Unmounting => {
+                    concerned.mounted = true;
+                }
+                MountState::Failed => concerned.failed_mounts.push(mount.id),
+            }
+        }
+        Ok(concerned)
+    }
+
+    /// That the account may become another.
+    async fn check_idle(&self, api: &Api, tenant: &Tenant) -> ApiResult<()> {
+        if self.mounted {
+            let message = "The provider does not tell whether the new credential is of the same account; unmount first";
+            return Err(ApiError::conflict("ACTIVE_MOUNTS", message));
+        }
+        for backend in &self.all {
+            if !api.backends.pending(tenant, backend).await.map_err(ApiError::storage)?.is_empty() {
+                return Err(ApiError::conflict(
+                    "PENDING_UPLOADS",
+                    "Backend has uploads pending, and the provider does not tell whether the new credential is of the same account",
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn exchange(
@@ -87,41 +129,47 @@ async fn exchange(
     backend: &Backend,
     provider: &Arc<dyn Provider>,
     settings: Settings,
-    mounted: bool,
+    concerned: Concerned,
 ) -> ApiResult<()> {
     let trial = async {
         let storage = open(api, tenant, &backend.id, provider, settings.clone()).await?;
         storage.probe().await.map_err(rejected)
     };
     let identity = tokio::time::timeout(limits::PROBE, trial).await.map_err(|_| credential_refused())??;
-    let another_account = another_account(backend, &identity)?;
-    if another_account && mounted {
-        // What the mounts show could come from two accounts.
-        let message = "The provider does not tell whether the new credential is of the same account; unmount first";
-        return Err(ApiError::conflict("ACTIVE_MOUNTS", message));
-    }
-    if another_account && !api.backends.pending(tenant, &backend.id).await.map_err(ApiError::storage)?.is_empty() {
-        return Err(ApiError::conflict(
-            "PENDING_UPLOADS",
-            "Backend has uploads pending, and the provider does not tell whether the new credential is of the same account",
-        ));
+    let mut another = None;
+    if another_account(backend, &identity)? {
+        // Again: something may have been written while the provider was asked.
+        concerned.check_idle(api, tenant).await?;
+        another = Some(AnotherAccount { wrappers: concerned.wrappers, failed_mounts: concerned.failed_mounts });
     }
     let new = NewCredentials {
         settings,
         account: identity.account,
-        another_account,
+        another_account: another,
         based_on: backend.credential_generation,
     };
-    if !api.registry.change_credentials(tenant, &backend.id, &new).await? {
-        return Err(match api.registry.backend(tenant, &backend.id).await? {
-            Some(_) => {
-                ApiError::conflict("CHANGED_MEANWHILE", "The credential was changed by another request meanwhile")
-            }
-            None => ApiError::backend_not_found(),
-        });
+    match api.registry.change_credentials(tenant, &backend.id, &new).await {
+        Ok(true) => {}
+        Ok(false) => return Err(changed_meanwhile(api, tenant, backend).await?),
+        // Mounted while the provider was asked.
+        Err(RegistryError::InUse) => return Err(mounted()),
+        Err(error) => return Err(error.into()),
     }
-    api.backends.changed(tenant, &backend.id).await;
+    for concerned in &concerned.all {
+        api.backends.changed(tenant, concerned).await;
+    }
     Ok(())
+}
+
+async fn changed_meanwhile(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<ApiError> {
+    Ok(match api.registry.backend(tenant, &backend.id).await? {
+        Some(_) => ApiError::conflict("CHANGED_MEANWHILE", "The credential was changed by another request meanwhile"),
+        None => ApiError::backend_not_found(),
+    })
+}
+
+fn mounted() -> ApiError {
+    ApiError::conflict("ACTIVE_MOUNTS", "Backend has active mounts; unmount first")
 }
 
 /// Whether what was cached may belong to another account than the credential's; an error if it certainly does.

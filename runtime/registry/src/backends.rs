@@ -7,7 +7,7 @@ use sqlx::{Row, Transaction};
 use crate::database::{now_ms, timestamp};
 use crate::seal::Place;
 use crate::settings::{from_plain_json, plain_json};
-use crate::{BackendId, Error, Registry, Result, Tenant};
+use crate::{BackendId, Error, MountId, Registry, Result, Tenant};
 
 /// A backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +58,19 @@ pub struct NewCredentials {
     pub settings: Settings,
     /// The account's id, where it is known.
     pub account: Option<String>,
-    /// Whether what was cached may belong to another account.
-    pub another_account: bool,
+    /// Set if what was cached may belong to another account.
+    pub another_account: Option<AnotherAccount>,
     /// The credential generation that the change is based on.
     pub based_on: u64,
+}
+
+/// What goes along when a backend may come to stand for another account.
+#[derive(Clone, Debug, Default)]
+pub struct AnotherAccount {
+    /// Wrappers over the backend: what was cached for them is not used any more, either.
+    pub wrappers: Vec<BackendId>,
+    /// Mounts that may stay, because they do not stand. Any other refuses the change.
+    pub failed_mounts: Vec<MountId>,
 }
 
 /// A name for remotes: 1 to 63 characters, a letter or digit first, then also `_.+@ -`, and not 16 hex digits.
@@ -159,7 +168,8 @@ impl Registry {
     }
 
     /// Stores a changed credential, if it is based on the one that stands there. Otherwise, or if there is no such
-    /// backend, nothing changes and the answer is false.
+    /// backend, nothing changes and the answer is false. `InUse`, and nothing changes, if the account may be another while
+    /// the backend or a wrapper over it is mounted.
     pub async fn change_credentials(&self, tenant: &Tenant, id: &BackendId, new: &NewCredentials) -> Result<bool> {
         let mut transaction = self.begin(tenant).await?;
         let done = sqlx::query(
@@ -171,12 +181,15 @@ impl Registry {
         .bind(id.as_str())
         .bind(plain_json(&new.settings))
         .bind(&new.account)
-        .bind(i64::from(new.another_account))
+        .bind(i64::from(new.another_account.is_some()))
         .bind(new.based_on as i64)
         .execute(&mut *transaction)
         .await?;
         if done.rows_affected() == 0 {
             return Ok(false);
+        }
+        if let Some(another) = &new.another_account {
+            raise_generations(&mut transaction, tenant, id, another).await?;
         }
         sqlx::query("DELETE FROM backend_secrets WHERE tenant = $1 AND backend = $2")
             .bind(tenant.name())
@@ -307,6 +320,37 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// Leaves behind what was cached for wrappers, too, and makes sure that nothing of all that is mounted. A mount that is being
+/// made meanwhile waits for these rows, and then sees the new generation.
+async fn raise_generations(
+    transaction: &mut Transaction<'static, Any>,
+    tenant: &Tenant,
+    id: &BackendId,
+    another: &AnotherAccount,
+) -> Result<()> {
+    for wrapper in &another.wrappers {
+        sqlx::query("UPDATE backends SET generation = generation + 1 WHERE tenant = $1 AND id = $2")
+            .bind(tenant.name())
+            .bind(wrapper.as_str())
+            .execute(&mut **transaction)
+            .await?;
+    }
+    for backend in another.wrappers.iter().chain([id]) {
+        let rows = sqlx::query("SELECT id FROM mounts WHERE tenant = $1 AND backend = $2")
+            .bind(tenant.name())
+            .bind(backend.as_str())
+            .fetch_all(&mut **transaction)
+            .await?;
+        for row in rows {
+            let mount: String = row.try_get("id")?;
+            if !another.failed_mounts.iter().any(|failed| failed.as_str() == mount) {
+                return Err(Error::InUse);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn place<'a>(tenant: &'a Tenant, id: &'a BackendId, field: &'a str) -> Place<'a> {

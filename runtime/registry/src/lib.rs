@@ -22,7 +22,7 @@ mod seal;
 mod settings;
 mod state;
 
-pub use backends::{Backend, BackendName, NewBackend, NewCredentials};
+pub use backends::{AnotherAccount, Backend, BackendName, NewBackend, NewCredentials};
 pub use database::{Config, Database, Registry};
 pub use error::Error;
 pub use ids::{BackendId, MountId, Tenant, Token};

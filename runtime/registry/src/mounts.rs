@@ -51,6 +51,12 @@ impl Registry {
     pub async fn create_mount(&self, tenant: &Tenant, mount: &Mount) -> Result<Mount> {
         let created_ms = now_ms();
         let mut transaction = self.begin(tenant).await?;
+        // Takes the backend's row: one that is just changing its account has changed it, or does not any more.
+        sqlx::query("UPDATE backends SET changes = changes WHERE tenant = $1 AND id = $2")
+            .bind(tenant.name())
+            .bind(mount.backend.as_str())
+            .execute(&mut *transaction)
+            .await?;
         sqlx::query(
             "INSERT INTO mounts (tenant, id, backend, label, path, config, removing, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

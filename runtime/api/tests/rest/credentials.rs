@@ -108,3 +108,42 @@ async fn an_account_without_an_id_does_not_change_live() {
     let message = "The provider does not tell whether the new credential is of the same account; unmount first";
     answer.fails(409, "ACTIVE_MOUNTS", message);
 }
+
+#[tokio::test]
+async fn without_an_account_id_the_refusal_comes_before_the_provider_is_asked() {
+    let stage = Stage::new().await;
+    let id = stage.vault("good").await;
+    stage.post("/api/v1/mounts", json!({"backend_id": id})).await.id();
+    let answer = stage.put(&format!("/api/v1/backends/{id}?live=true"), json!({"pass": "bad"})).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (409, &json!("ACTIVE_MOUNTS")));
+}
+
+#[tokio::test]
+async fn a_credential_that_hides_its_account_does_not_change_live() {
+    let stage = Stage::new().await;
+    let id = stage.vault("good:ada").await;
+    stage.post("/api/v1/mounts", json!({"backend_id": id})).await.id();
+    let answer = stage.put(&format!("/api/v1/backends/{id}?live=true"), json!({"pass": "good"})).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (409, &json!("ACTIVE_MOUNTS")));
+    assert!(stage.doors.seen.lock().unwrap().changed.is_empty());
+}
+
+#[tokio::test]
+async fn a_wrapper_over_a_backend_counts_like_it() {
+    let stage = Stage::new().await;
+    let id = stage.vault("good").await;
+    let alias = stage.post("/api/v1/backends/alias", json!({"remote": format!("{id}:photos")})).await.id();
+    let second = stage.post("/api/v1/backends/alias", json!({"remote": format!("{alias}:2025")})).await.id();
+    let mount = stage.post("/api/v1/mounts", json!({"backend_id": second})).await.id();
+    let path = format!("/api/v1/backends/{id}");
+    let answer = stage.put(&path, json!({"pass": "good-2"})).await;
+    answer.fails(409, "ACTIVE_MOUNTS", "Backend has active mounts; unmount first");
+    assert_eq!(stage.delete(&format!("/api/v1/mounts/{mount}")).await.status.as_u16(), 200);
+    assert_eq!(stage.put(&path, json!({"pass": "good-2"})).await.text, UPDATED);
+    assert_eq!(stage.doors.seen.lock().unwrap().changed, [id.clone(), alias.clone(), second.clone()]);
+    let tenant = stage.registry.operator().tenant("default").await.unwrap().unwrap();
+    for id in [id, alias, second] {
+        let id = causeway_registry::BackendId::parse(&id).unwrap();
+        assert_eq!(stage.registry.backend(&tenant, &id).await.unwrap().unwrap().generation, 2);
+    }
+}

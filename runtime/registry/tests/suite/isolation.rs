@@ -1,6 +1,6 @@
 //! A tenant with another's ids: nothing is seen, changed or counted.
 
-use causeway_registry::{Error, Mount, MountId, MountsWanted, NewCredentials, Space};
+use causeway_registry::{AnotherAccount, Error, Mount, MountId, MountsWanted, NewCredentials, Space};
 use causeway_storage::Timestamp;
 
 use crate::engines::{Home, make_backend, new_backend, on_both, psql};
@@ -9,11 +9,16 @@ on_both! {
     async fn backends_of_another_tenant_are_absent(home) {
         let (registry, a, b) = home.two_tenants().await;
         let backend = registry.create_backend(&b, &new_backend(Some("s3"))).await.unwrap();
-        let new = NewCredentials { settings: Default::default(), account: None, another_account: true, based_on: 1 };
+        let new = NewCredentials { settings: Default::default(), account: None, another_account: Some(Default::default()), based_on: 1 };
         assert_eq!(registry.backend(&a, &backend.id).await.unwrap(), None);
         assert_eq!(registry.backend_by_name(&a, backend.name.as_ref().unwrap()).await.unwrap(), None);
         assert_eq!(registry.backends(&a).await.unwrap(), []);
         assert!(!registry.change_credentials(&a, &backend.id, &new).await.unwrap());
+        let mine = make_backend(&registry, &a).await;
+        let wrappers = vec![backend.id.clone()];
+        let another = AnotherAccount { wrappers, failed_mounts: Vec::new() };
+        assert!(registry.change_credentials(&a, &mine.id, &NewCredentials { another_account: Some(another), ..new }).await.unwrap());
+        assert!(registry.delete_backend(&a, &mine.id).await.unwrap());
         assert!(!registry.note_use(&a, &backend.id, false).await.unwrap());
         assert!(!registry.delete_backend(&a, &backend.id).await.unwrap());
         assert_eq!(registry.backend(&b, &backend.id).await.unwrap(), Some(backend));

@@ -1,6 +1,6 @@
 //! Tenants, tokens, backends and mounts are kept as they were given.
 
-use causeway_registry::{BackendName, Error, Mount, MountId, MountsWanted, NewCredentials, Token};
+use causeway_registry::{AnotherAccount, BackendName, Error, Mount, MountId, MountsWanted, NewCredentials, Token};
 use causeway_storage::{Secret, Timestamp, Value};
 
 use crate::engines::{make_backend, new_backend, on_both};
@@ -79,12 +79,33 @@ on_both! {
         let mut settings = backend.settings.clone();
         settings.set("secret_access_key", Value::Secret(Secret::new("another")));
         settings.remove("chunk_size");
-        let new = NewCredentials { settings: settings.clone(), account: Some("acct".into()), another_account: true, based_on: 1 };
+        let new = NewCredentials { settings: settings.clone(), account: Some("acct".into()), another_account: Some(AnotherAccount::default()), based_on: 1 };
         assert!(registry.change_credentials(&a, &backend.id, &new).await.unwrap());
         assert!(!registry.change_credentials(&a, &backend.id, &new).await.unwrap(), "it was based on an older one");
         let found = registry.backend(&a, &backend.id).await.unwrap().unwrap();
         assert_eq!((found.settings, found.account.as_deref()), (settings, Some("acct")));
         assert_eq!((found.generation, found.credential_generation), (2, 2));
+    }
+
+    async fn another_account_is_not_taken_while_anything_over_it_is_mounted(home) {
+        let (registry, a, _) = home.two_tenants().await;
+        let (base, wrapper) = (make_backend(&registry, &a).await, make_backend(&registry, &a).await);
+        let mut another = AnotherAccount { wrappers: vec![wrapper.id.clone()], failed_mounts: Vec::new() };
+        let mut new = NewCredentials { settings: base.settings.clone(), account: None, another_account: Some(another.clone()), based_on: 1 };
+        for over in [&base, &wrapper] {
+            let made = registry.create_mount(&a, &mount(over, None, "/m/1")).await.unwrap();
+            assert!(matches!(registry.change_credentials(&a, &base.id, &new).await, Err(Error::InUse)));
+            assert_eq!(registry.backend(&a, &base.id).await.unwrap(), Some(base.clone()), "nothing changed");
+            assert_eq!(registry.backend(&a, &wrapper.id).await.unwrap(), Some(wrapper.clone()), "nothing changed");
+            assert!(registry.delete_mount(&a, &made.id).await.unwrap());
+        }
+        let failed = registry.create_mount(&a, &mount(&wrapper, None, "/m/2")).await.unwrap();
+        another.failed_mounts.push(failed.id);
+        new.another_account = Some(another);
+        assert!(registry.change_credentials(&a, &base.id, &new).await.unwrap());
+        for backend in [&base, &wrapper] {
+            assert_eq!(registry.backend(&a, &backend.id).await.unwrap().unwrap().generation, 2);
+        }
     }
 
     async fn last_use_is_the_last_success(home) {
