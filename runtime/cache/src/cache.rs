@@ -34,6 +34,7 @@ const PROGRESS_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Cache {
     index: Arc<Index>,
+    directory: PathBuf,
     content: PathBuf,
     ids: Arc<AtomicU64>,
     quarantined: Vec<String>,
@@ -54,7 +55,12 @@ impl Cache {
         let (known, mut highest) = known_files(&index)?;
         let quarantined = sort_out(&content, &directory.join("quarantine"), &known, &mut highest)?;
         let ids = Arc::new(AtomicU64::new(highest + 1));
-        Ok(Arc::new(Cache { index, content, ids, quarantined, _lock: lock }))
+        Ok(Arc::new(Cache { index, directory: directory.to_owned(), content, ids, quarantined, _lock: lock }))
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &FilePath {
+        &self.directory
     }
 
     /// Files of working copies that no record names, set aside when the cache was opened.
@@ -197,6 +203,9 @@ impl Scope {
             return Ok(());
         }
         open.remove(&object.key);
+        if !object.is_recorded() {
+            return Ok(());
+        }
         let key = object.key.record_key(&self.prefix);
         self.commit(vec![Op { table: Table::Objects, key, value: None }])?;
         remove_file(&object.path)

@@ -39,12 +39,15 @@ pub(crate) enum Table {
     Progress,
     /// Directories that only exist here.
     Directories,
+    /// Modification times of directories, which most providers do not keep.
+    Times,
     /// Records that could not be understood, kept for people.
     Quarantine,
 }
 
 impl Table {
-    const ALL: [Table; 5] = [Table::Objects, Table::Intents, Table::Progress, Table::Directories, Table::Quarantine];
+    const ALL: [Table; 6] =
+        [Table::Objects, Table::Intents, Table::Progress, Table::Directories, Table::Times, Table::Quarantine];
 
     fn definition(self) -> TableDefinition<'static, &'static str, &'static [u8]> {
         TableDefinition::new(match self {
@@ -52,6 +55,7 @@ impl Table {
             Table::Intents => "intents",
             Table::Progress => "progress",
             Table::Directories => "directories",
+            Table::Times => "times",
             Table::Quarantine => "quarantine",
         })
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use crate::index::{Index, Op, Table};
+use crate::log::Log;
 use crate::object::ObjectRecord;
 
 /// What was last known to stand at a path.
@@ -182,25 +183,25 @@ pub struct Journal {
     revision: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
-struct Log {
-    intents: BTreeMap<u64, Intent>,
-    directories: BTreeSet<Path>,
-}
-
 impl Journal {
     pub(crate) fn load(index: Arc<Index>, scope: &str, ids: Arc<AtomicU64>) -> Result<Journal> {
         let mut log = Log::default();
         let mut torn = Vec::new();
         index.scan(Table::Intents, scope, |key, value| match serde_json::from_slice::<Intent>(value) {
             Ok(intent) => {
-                log.intents.insert(intent.id, intent);
+                log.insert(intent);
             }
             Err(_) => torn.push((key.to_owned(), value.to_vec())),
         })?;
         index.scan(Table::Directories, scope, |key, _| {
             if let Some(path) = key.strip_prefix(scope).and_then(|path| Path::parse(path).ok()) {
                 log.directories.insert(path);
+            }
+        })?;
+        index.scan(Table::Times, scope, |key, value| {
+            let path = key.strip_prefix(scope).and_then(|path| Path::parse(path).ok());
+            if let Some((path, time)) = path.zip(serde_json::from_slice(value).ok()) {
+                log.times.insert(path, time);
             }
         })?;
         if !torn.is_empty() {
@@ -217,7 +218,12 @@ impl Journal {
     /// Looks at the log: the intents in order, and the directories that only exist here.
     pub fn read<R>(&self, look: impl FnOnce(&BTreeMap<u64, Intent>, &BTreeSet<Path>) -> R) -> R {
         let log = self.lock();
-        look(&log.intents, &log.directories)
+        look(log.intents(), log.directories())
+    }
+
+    /// Looks at all of the log.
+    pub fn look<R>(&self, look: impl FnOnce(&Log) -> R) -> R {
+        look(&self.lock())
     }
 
     /// Changes the log in one step. `decide` sees the log as it is and says what to change; if it fails, nothing is.
@@ -231,10 +237,12 @@ impl Journal {
         let (changes, ops) = (batch.changes, batch.ops);
         for change in changes {
             match change {
-                Change::Put(intent) => drop(log.intents.insert(intent.id, *intent)),
-                Change::Delete(id) => drop(log.intents.remove(&id)),
+                Change::Put(intent) => log.insert(*intent),
+                Change::Delete(id) => log.remove(id),
                 Change::AddDirectory(path) => drop(log.directories.insert(path)),
                 Change::DropDirectory(path) => drop(log.directories.remove(&path)),
+                Change::SetTime(path, Some(time)) => drop(log.times.insert(path, time)),
+                Change::SetTime(path, None) => drop(log.times.remove(&path)),
             }
         }
         let commit = if ops.is_empty() { None } else { Some(self.index.commit(ops)) };
@@ -274,6 +282,7 @@ enum Change {
     Delete(u64),
     AddDirectory(Path),
     DropDirectory(Path),
+    SetTime(Path, Option<Timestamp>),
 }
 
 /// A change of the journal being put together.
@@ -287,12 +296,17 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// The intents as they are before this change.
     pub fn intents(&self) -> &'a BTreeMap<u64, Intent> {
-        &self.log.intents
+        self.log.intents()
+    }
+
+    /// The log as it is before this change.
+    pub fn log(&self) -> &'a Log {
+        self.log
     }
 
     /// The directories that only exist here, before this change.
     pub fn directories(&self) -> &'a BTreeSet<Path> {
-        &self.log.directories
+        self.log.directories()
     }
 
     /// Adds an intent at the end and returns its number.
@@ -315,7 +329,7 @@ impl<'a> Batch<'a> {
             Change::Put(intent) if intent.id == id => Some(intent.as_ref().clone()),
             _ => None,
         });
-        if let Some(mut intent) = changed.or_else(|| self.log.intents.get(&id).cloned()) {
+        if let Some(mut intent) = changed.or_else(|| self.log.intents().get(&id).cloned()) {
             change(&mut intent);
             self.put(intent);
         }
@@ -343,6 +357,13 @@ impl<'a> Batch<'a> {
     pub fn drop_directory(&mut self, path: &Path) {
         self.ops.push(Op { table: Table::Directories, key: format!("{}{path}", self.journal.scope), value: None });
         self.changes.push(Change::DropDirectory(path.clone()));
+    }
+
+    /// Notes, or with none forgets, the modification time of a directory.
+    pub fn set_time(&mut self, path: &Path, time: Option<Timestamp>) {
+        let value = time.and_then(|time| serde_json::to_vec(&time).ok());
+        self.ops.push(Op { table: Table::Times, key: format!("{}{path}", self.journal.scope), value });
+        self.changes.push(Change::SetTime(path.clone(), time));
     }
 
     pub(crate) fn put_object(&mut self, key: String, record: &ObjectRecord) {

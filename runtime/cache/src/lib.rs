@@ -12,12 +12,14 @@
 mod cache;
 mod index;
 mod journal;
+mod log;
 mod object;
 mod ranges;
 mod staged;
 
 pub use cache::{Cache, Limits, Scope};
 pub use journal::{Action, Base, Batch, Commit, Failure, Intent, Journal, Seen};
+pub use log::Log;
 pub use object::{Object, ObjectKey};
 pub use ranges::Ranges;
 pub use staged::{Segment, Staged};

@@ -59,13 +59,19 @@ pub struct Object {
 struct State {
     present: Ranges,
     unsaved: bool,
+    /// A record names it. Without one it goes when nobody has it open.
+    recorded: bool,
+    /// When the record says that it was used last, in seconds since 1970.
+    used: i64,
     /// Rises when the object is emptied.
     epoch: u64,
 }
 
 impl Object {
     pub(crate) fn new(key: ObjectKey, path: PathBuf, record: ObjectRecord, file: File) -> Object {
-        let state = RwLock::new(State { present: record.present, unsaved: false, epoch: 0 });
+        let recorded = record.used > 0;
+        let state = State { present: record.present, unsaved: false, recorded, used: record.used, epoch: 0 };
+        let state = RwLock::new(state);
         Object { key, path, file_name: record.file, size: record.size, file, state }
     }
 
@@ -129,6 +135,11 @@ impl Object {
         Ok(self.file.set_len(self.size)?)
     }
 
+    /// Whether a record names it.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).recorded
+    }
+
     /// Bytes that are present.
     pub(crate) fn present_bytes(&self) -> u64 {
         self.state.read().unwrap_or_else(PoisonError::into_inner).present.total()
@@ -138,13 +149,27 @@ impl Object {
     pub(crate) fn record(&self, used: i64) -> Result<Option<ObjectRecord>> {
         let present = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            if !std::mem::take(&mut state.unsaved) {
+            // To order by age, a minute is exact enough, and spares a commit for each of many short looks.
+            if !state.unsaved && used - state.used < 60 {
                 return Ok(None);
             }
+            state.unsaved = false;
+            state.recorded = true;
+            state.used = used;
             state.present.clone()
         };
         self.file.sync_data()?;
         Ok(Some(ObjectRecord { file: self.file_name.clone(), size: self.size, present, used }))
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !state.recorded {
+            // At worst it lies there until the cache is opened again.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -222,6 +222,20 @@ impl Staged {
         Ok(log.map_or(Ok(()), |log| log.sync_data())?)
     }
 
+    /// Gives the content a second name, on disk when this returns; where that cannot be, makes a copy. Fails if something
+    /// has that name. Blocking.
+    pub fn link_to(&self, target: &Path) -> Result<()> {
+        match std::fs::hard_link(&self.path, target) {
+            Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+                let mut copy = OpenOptions::new().write(true).create_new(true).open(target)?;
+                std::io::copy(&mut File::open(&self.path)?, &mut copy)?;
+            }
+            linked => linked?,
+        }
+        File::open(target)?.sync_all()?;
+        Ok(File::open(target.parent().unwrap_or(target))?.sync_all()?)
+    }
+
     /// Closes what is kept open between writes. Call it when no more writes are expected.
     pub fn settle(&self) {
         self.lock().log = None;

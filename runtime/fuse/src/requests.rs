@@ -175,15 +175,19 @@ impl Filesystem for Requests {
         if uid.is_some_and(|uid| uid != look.uid) || gid.is_some_and(|gid| gid != look.gid) {
             return reply.error(Errno::EPERM);
         }
-        // Modes are those of the mount: a wish for others is taken note of by nobody, as on file systems without modes.
-        let _ = mode;
         let modified = mtime.map(|time| match time {
             TimeOrNow::SpecificTime(time) => time.into(),
             TimeOrNow::Now => SystemTime::now().into(),
         });
         self.answer(move |vfs| async move {
+            let shown = vfs.attributes(ino.0).await;
+            if let (Some(mode), Ok(shown)) = (mode, &shown)
+                && !can_have(shown.kind, mode)
+            {
+                return reply.error(Errno::EPERM);
+            }
             let changed = match (size, modified) {
-                (None, None) => vfs.attributes(ino.0).await,
+                (None, None) => shown,
                 _ => vfs.set_attributes(ino.0, fh.map(|fh| fh.0), SetAttributes { size, modified }).await,
             };
             match changed {
@@ -424,6 +428,18 @@ impl Filesystem for Requests {
             reply.statfs(total, free, free, 0, 0, BLOCK_BYTES, 255, BLOCK_BYTES);
         });
     }
+}
+
+/// Whether `chmod` may say yes. Modes are those of the mount, 0600 and 0700, as if under a mask of 0177 for files and 0077
+/// for directories: a mode that differs in masked bits alone is what the mask makes of it, as on other file systems without
+/// modes, so that programs which copy modes along work. One that would take the owner's own access away, or add what no
+/// mask covers, is refused: it would not hold.
+fn can_have(kind: Kind, mode: u32) -> bool {
+    let owner = match kind {
+        Kind::File => 0o600,
+        Kind::Directory => 0o700,
+    };
+    mode & owner == owner && mode & 0o7000 == 0
 }
 
 /// `.` and `..` come before what the file system lists.

@@ -18,6 +18,9 @@ use crate::patience::Patience;
 use crate::view::{Place, last_touching, resolve};
 use crate::volume::{Found, State, Volume, Working};
 
+/// Directories whose times are kept: about 16 MiB.
+const TIMES: usize = 65_536;
+
 /// Entries of a directory that can be renamed one by one as one step: as many records fit into one commit of the journal
 /// without holding everyone else up for seconds.
 const LARGEST_RENAME: usize = 10_000;
@@ -121,7 +124,8 @@ impl Volume {
             let state = self.state();
             self.journal().change(|batch| {
                 self.keep_parent(batch, path);
-                match last_touching(batch.intents(), path) {
+                batch.set_time(path, None);
+                match last_touching(batch.log(), path, u64::MAX) {
                     // Made here and not yet there: it never was.
                     Some(Intent { id, action: Action::MakeDirectory { path: made }, started: false, .. })
                         if made == path && !state.executing.contains(id) =>
@@ -194,6 +198,7 @@ impl Volume {
             let mut renamed = Renamed::default();
             self.keep_parent(batch, from);
             if let Found::Directory(_, seen) = found {
+                rename_times(batch, from, to);
                 if target.is_some() {
                     let directory = Seen { kind: Kind::Directory, ..unknown(to) };
                     batch.append(Action::RemoveDirectory { directory });
@@ -220,7 +225,7 @@ impl Volume {
         Ok((dropped, commit))
     }
 
-    /// Sets a modification time. A directory's is the provider's own: setting it changes nothing.
+    /// Sets a modification time. A directory's is kept here: most providers have none.
     pub(crate) async fn set_modified(
         &self,
         path: &Path,
@@ -229,7 +234,7 @@ impl Volume {
     ) -> Result<(), VfsError> {
         let found = self.find(path, patience).await?.ok_or_else(VfsError::not_found)?;
         let node = match found {
-            Found::Directory(..) => return Ok(()),
+            Found::Directory(..) => return self.set_directory_time(path, modified).await,
             Found::Staged { working, .. } => {
                 if self.set_modified_open(&working, modified).await? {
                     return Ok(());
@@ -245,6 +250,17 @@ impl Volume {
             let _state = self.state();
             self.journal().change(|batch| Ok(batch.append(Action::SetModified { node, modified })))?
         };
+        self.settle(commit, Vec::new()).await
+    }
+
+    async fn set_directory_time(&self, path: &Path, modified: Timestamp) -> Result<(), VfsError> {
+        let (_, commit) = self.journal().change(|batch| {
+            if batch.log().times().len() >= TIMES && !batch.log().times().contains_key(path) {
+                return Err(causeway_storage::Error::unsupported("keep the times of more directories"));
+            }
+            batch.set_time(path, Some(modified));
+            Ok(())
+        })?;
         self.settle(commit, Vec::new()).await
     }
 
@@ -294,7 +310,7 @@ impl Volume {
         if self.features.can.contains(Can::EMPTY_DIRECTORIES) || batch.directories().contains(&parent) {
             return;
         }
-        if let Place::Remote { path: remote, .. } = resolve(batch.intents(), &parent).place
+        if let Place::Remote { path: remote, .. } = resolve(batch.log(), &parent).place
             && remote == parent
         {
             batch.add_directory(&parent);
@@ -390,7 +406,7 @@ fn rename_entries(
 /// The write of this very path, if it was not started and nothing later touches the path.
 fn own_write(batch: &Batch<'_>, state: &State, path: &Path, found: &Found) -> Option<(u64, Action)> {
     let Found::Staged { working, .. } = found else { return None };
-    let last = last_touching(batch.intents(), path)?;
+    let last = last_touching(batch.log(), path, u64::MAX)?;
     let own = matches!(&last.action, Action::Write { path: written, .. } if written == path);
     (own && last.id == working.intent() && !last.started && !state.executing.contains(&last.id))
         .then(|| (last.id, last.action.clone()))
@@ -414,7 +430,7 @@ fn take_over(batch: &mut Batch<'_>, state: &State, path: &Path, found: Option<&F
 
 /// Takes out a removal of this very path that was not started: what it would have removed is there to be replaced.
 fn take_removal(batch: &mut Batch<'_>, state: &State, path: &Path) -> Option<Seen> {
-    let last = last_touching(batch.intents(), path)?;
+    let last = last_touching(batch.log(), path, u64::MAX)?;
     match &last.action {
         Action::Remove { file } if file.path == *path && !last.started && !state.executing.contains(&last.id) => {
             batch.delete(last.id);
@@ -429,6 +445,16 @@ fn forget_working(state: &mut State, staged: Option<u64>) -> Option<Arc<Working>
     state.writing.remove(&working.staged.id());
     state.waits.remove(&working.intent());
     Some(working)
+}
+
+fn rename_times(batch: &mut Batch<'_>, from: &Path, to: &Path) {
+    batch.set_time(to, None);
+    for (path, time) in batch.log().times().iter().filter(|(path, _)| path.is_within(from)) {
+        batch.set_time(path, None);
+        if let Some(moved) = path.below(from).and_then(|below| to.join(&below).ok()) {
+            batch.set_time(&moved, Some(*time));
+        }
+    }
 }
 
 /// Open files follow their names; one that is replaced has none any more.

@@ -298,7 +298,8 @@ impl Volume {
         }
         let staged = working.staged.clone();
         blocking(move || Ok(staged.set_modified(modified)?)).await?;
-        Ok(true)
+        // An upload that began meanwhile may have taken the time from before.
+        Ok(working.became.get().is_none() && !self.has_started(&self.state(), working))
     }
 
     /// The working copy that a write of this handle goes to; makes and journals one if there is none.
@@ -522,7 +523,7 @@ impl Volume {
 
     /// Whether anything pending still touches `path`.
     pub(crate) fn is_touched(&self, path: &Path) -> bool {
-        self.journal().read(|intents, _| view::last_touching(intents, path).is_some())
+        self.journal().look(|log| view::last_touching(log, path, u64::MAX).is_some())
     }
 }
 

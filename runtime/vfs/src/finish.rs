@@ -45,6 +45,9 @@ impl Volume {
             let (_, commit) = self.journal().change(|batch| {
                 batch.delete(intent.id);
                 self.note_directories(batch, &intent.action, &outcome);
+                for (path, _) in now.iter().filter(|(_, seen)| seen.is_some()) {
+                    drop_filled(batch, intent.id, path);
+                }
                 for (path, seen) in &now {
                     expect(batch, intent.id, path, seen.as_ref());
                 }
@@ -55,6 +58,7 @@ impl Volume {
                 Ok(())
             })?;
             state.waits.remove(&intent.id);
+            state.trouble = None;
             if let Some(working) = &written {
                 state.working.remove(&working.staged.id());
                 if let Some(seen) = &kept {
@@ -90,6 +94,18 @@ impl Volume {
             }
             (Outcome::Moved(_) | Outcome::DirectoryHere, _) => {}
             (Outcome::Overtaken, _) => action.paths().for_each(|path| state.known.forget(path)),
+        }
+        // A directory that only existed here and has something in it now exists there.
+        let filled = |path: &Path| {
+            let above = std::iter::successors(path.parent(), Path::parent);
+            self.journal().read(|_, here| above.filter(|path| here.contains(path)).collect::<Vec<_>>())
+        };
+        for (path, ..) in now.iter().filter(|(.., entry)| entry.is_some()) {
+            for above in filled(path) {
+                let shown = named(&above, Entry::directory(""));
+                // What is known of its content stays.
+                state.known.changed(&above, Some(shown), Kind::File);
+            }
         }
         for (path, kind, entry) in &now {
             state.known.changed(path, entry.clone().map(|entry| named(path, entry)), *kind);
@@ -145,6 +161,17 @@ impl Volume {
         });
         if let Err(error) = put.await {
             tracing::warn!(?error, "an uploaded file could not be put into the cache");
+        }
+    }
+}
+
+/// Directories that only existed here are forgotten once something is in them, unless what is still to come could empty
+/// them again.
+fn drop_filled(batch: &mut Batch<'_>, finished: u64, path: &Path) {
+    for above in std::iter::successors(path.parent(), Path::parent) {
+        let pending = batch.log().last_below(&above, u64::MAX).is_some_and(|intent| intent.id != finished);
+        if batch.directories().contains(&above) && !pending {
+            batch.drop_directory(&above);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_storage::{Entry, Kind, Path};
+use causeway_storage::{Entry, Kind, Notes, Path};
 use lru::LruCache;
 use tokio::time::Instant;
 
@@ -116,6 +116,20 @@ impl Known {
         }
         self.facts.put(path.clone(), Fact { entry: answer.clone(), asked: asked.at });
         Settled::Known(answer)
+    }
+
+    /// An entry of a listing, with the exact time of modification where one is known of the same version: some providers
+    /// list another time than the one that they keep, and listing a directory must not change what its files show.
+    pub(crate) fn refined(&self, path: &Path, mut entry: Entry) -> Entry {
+        let known = self.facts.peek(path).and_then(|fact| fact.entry.as_ref());
+        if let Some(known) = known.filter(|known| known.version.is_some() && known.version == entry.version)
+            && entry.notes.contains(Notes::INEXACT_MODIFIED)
+            && !known.notes.contains(Notes::INEXACT_MODIFIED)
+        {
+            entry.modified = known.modified;
+            entry.notes.remove(Notes::INEXACT_MODIFIED);
+        }
+        entry
     }
 
     /// Lays over a page of a listing what changed since it was asked for: those entries must be looked up one by one.
@@ -243,6 +257,21 @@ mod tests {
         known.changed(&path("a"), None, Kind::File);
         let asked = known.asking();
         assert_eq!(known.settle(&path("a"), asked, Some(Entry::file("a", 3))), Settled::Known(None));
+    }
+
+    #[test]
+    fn a_listed_time_does_not_replace_an_exact_one_of_the_same_version() {
+        let entry = |version: &str, seconds, notes| Entry {
+            version: Some(causeway_storage::Version(version.into())),
+            modified: Some(causeway_storage::Timestamp { seconds, nanoseconds: 0 }),
+            notes,
+            ..Entry::file("a", 1)
+        };
+        let mut known = Known::new(Duration::ZERO);
+        known.changed(&path("a"), Some(entry("v1", 5, Notes::empty())), Kind::File);
+        assert_eq!(known.refined(&path("a"), entry("v1", 9, Notes::INEXACT_MODIFIED)), entry("v1", 5, Notes::empty()));
+        let other = entry("v2", 9, Notes::INEXACT_MODIFIED);
+        assert_eq!(known.refined(&path("a"), other.clone()), other);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! each as old as the moment in which it was asked for. Content is read through the chunk cache, always from one version
 //! (`content`), and written into working copies (`file`) that the uploader sends once nobody writes to them (`upload`).
 
+mod aside;
 mod changes;
 mod content;
 mod error;
@@ -18,11 +19,13 @@ mod inodes;
 mod known;
 mod listing;
 mod patience;
+mod pattern;
 mod upload;
 mod vfs;
 mod view;
 mod volume;
 
+pub use aside::{SetAside, set_aside};
 pub use error::VfsError;
 pub use vfs::{CacheMode, Close, DirectoryEntry, OpenMode, SetAttributes, Vfs, VfsConfig};
 pub use volume::{Attributes, Event, Pending, Volume};

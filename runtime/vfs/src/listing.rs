@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_storage::{Can, Cursor, Entry, ErrorKind, Path};
+use causeway_storage::{Can, Cursor, Entry, ErrorKind, Kind, Path};
 
 use crate::VfsError;
 use crate::known::{Asked, LARGEST_LISTING, Listed};
@@ -77,7 +77,7 @@ impl Volume {
     }
 
     fn contents(&self, directory: &Path) -> Contents {
-        self.journal().read(|intents, directories| contents(intents, directories, directory))
+        self.journal().look(|log| contents(log, directory))
     }
 
     /// The next piece; none at the end. A piece may be empty.
@@ -135,7 +135,15 @@ impl Volume {
         Err(VfsError::of(ErrorKind::Unavailable(None), "the directory changed while it was read"))
     }
 
-    fn take(&self, listing: &mut Listing, remote: &Path, entries: Vec<Entry>, next: Option<Cursor>) -> Batch {
+    fn take(&self, listing: &mut Listing, remote: &Path, mut entries: Vec<Entry>, next: Option<Cursor>) -> Batch {
+        {
+            let state = self.state();
+            let refine = |entry: Entry| match remote.child(&entry.name) {
+                Ok(path) => state.known.refined(&path, entry),
+                Err(_) => entry,
+            };
+            entries = entries.into_iter().map(refine).collect();
+        }
         let batch = self.show(listing, &entries);
         let mut state = self.state();
         if let Some(collected) = &mut listing.collected {
@@ -176,7 +184,13 @@ impl Volume {
                 continue;
             }
             match listing.directory.child(&entry.name) {
-                Ok(_) => batch.push((entry.name.clone(), attributes_of(entry))),
+                Ok(path) => {
+                    let mut shown = attributes_of(entry);
+                    if entry.kind == Kind::Directory {
+                        shown.modified = self.directory_time(&path).or(shown.modified);
+                    }
+                    batch.push((entry.name.clone(), shown));
+                }
                 Err(error) => tracing::warn!(%error, directory = %listing.directory, "an entry's name cannot be shown"),
             }
         }

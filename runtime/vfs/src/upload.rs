@@ -7,14 +7,14 @@
 //!
 //! A lost answer is not a conflict: before a refused change is called one, the provider is asked what stands there.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use causeway_cache::{Action, Failure, Intent, Seen};
+use causeway_digest::digest_source;
 use causeway_storage::{
-    Can, Entry, Error, ErrorKind, Kind, Node, Path, Result, Source, Span, Timestamp, WriteIntent, collect,
+    Algorithm, Can, Entry, Error, ErrorKind, Kind, Node, Path, Result, Source, Span, Timestamp, WriteIntent, collect,
 };
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::content::CHUNK_BYTES;
 use crate::file::blocking;
 use crate::finish::Outcome;
 use crate::patience::late;
+use crate::view::last_touching;
 use crate::volume::{Volume, Working, node_of};
 
 /// Changes made at a time: enough to hide a round trip, few enough that each gets on.
@@ -38,6 +39,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A change without any sign of life for so long is given up and tried again: a provider may take minutes to put a large
 /// file together, or to copy one.
 const STALL: Duration = Duration::from_secs(300);
+
+/// After so many failures in a row the storage is taken for being down: one change at a time tries, for all of them.
+const TROUBLED: u32 = 4;
+
+/// The longest rest between two such tries: a storage that is back is noticed by then.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// Digests by which two contents of one size are the same.
+const STRONG: [Algorithm; 5] =
+    [Algorithm::Blake3, Algorithm::Sha256, Algorithm::Sha512, Algorithm::Sha1, Algorithm::Md5];
 
 /// What is written down once a rename by copy has made its copy.
 const COPIED: &[u8] = b"copied";
@@ -78,7 +89,11 @@ pub(crate) async fn run(volume: Arc<Volume>) {
 impl Volume {
     /// Tries what failed for good, and what waits, again now.
     pub async fn retry(&self) -> Result<()> {
-        self.state().waits.clear();
+        {
+            let mut state = self.state();
+            state.waits.clear();
+            state.trouble = None;
+        }
         let (_, commit) = self.journal().change(|batch| {
             for intent in batch.intents().values().filter(|intent| intent.failure.is_some()) {
                 batch.put(Intent { failure: None, ..intent.clone() });
@@ -101,27 +116,22 @@ impl Volume {
     fn pick(&self) -> Option<Intent> {
         let mut state = self.state();
         let now = Instant::now();
-        let picked = self.journal().read(|intents, _| {
-            let mut earlier = HashSet::new();
-            let mut above_earlier = HashSet::new();
-            for intent in intents.values() {
-                let waits_for_earlier = intent
-                    .action
-                    .paths()
-                    .any(|path| above_earlier.contains(path) || up(path).any(|path| earlier.contains(&path)));
+        if let Some((failures, until)) = state.trouble
+            && failures >= TROUBLED
+            && (until > now || !state.executing.is_empty())
+        {
+            return None;
+        }
+        let picked = self.journal().look(|log| {
+            let is_free = |intent: &&Intent| {
                 let waits = state.waits.get(&intent.id).is_some_and(|wait| wait.until > now);
                 let written =
                     matches!(&intent.action, Action::Write { staged, .. } if state.writing.contains_key(staged));
                 let executing = state.executing.contains(&intent.id);
-                if !(waits_for_earlier || waits || written || executing || intent.failure.is_some()) {
-                    return Some(intent.clone());
-                }
-                for path in intent.action.paths() {
-                    earlier.insert(path.clone());
-                    above_earlier.extend(up(path));
-                }
-            }
-            None
+                let depends = || intent.action.paths().any(|path| last_touching(log, path, intent.id).is_some());
+                !(waits || written || executing || intent.failure.is_some() || depends())
+            };
+            log.intents().values().find(is_free).cloned()
         })?;
         state.executing.insert(picked.id);
         Some(picked)
@@ -132,7 +142,8 @@ impl Volume {
         let state = self.state();
         let due = state.waits.values().map(|wait| wait.until.saturating_duration_since(Instant::now()));
         // What is due but waits for an earlier one is looked at again when that one ends.
-        due.filter(|pause| !pause.is_zero()).min().unwrap_or(LONGEST_PAUSE)
+        let trouble = state.trouble.map(|(_, until)| until.saturating_duration_since(Instant::now()));
+        due.chain(trouble).filter(|pause| !pause.is_zero()).min().unwrap_or(LONGEST_PAUSE)
     }
 
     async fn carry_out(self: &Arc<Self>, intent: Intent) {
@@ -221,6 +232,9 @@ impl Volume {
             _ => Duration::ZERO,
         };
         let now = Instant::now();
+        let failures = state.trouble.map_or(0, |(failures, _)| failures) + 1;
+        let rest = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(TROUBLED).min(16)).min(LONGEST_REST);
+        state.trouble = Some((failures, now + rest));
         state.waits.insert(intent.id, Wait { attempts, until: now + pause.max(asked), failed: now, error });
     }
 
@@ -233,14 +247,23 @@ impl Volume {
             Action::MakeDirectory { path } => self.execute_make_directory(path).await,
             Action::RemoveDirectory { directory } => self.execute_remove_directory(directory).await,
             Action::Rename { from, to, replaces } => self.execute_rename(intent.id, from, to, replaces.as_ref()).await,
-            Action::SetModified { node, modified } => match self.storage.set_modified(&node.node(), *modified).await {
-                Ok(entry) => Ok(Outcome::Stands(entry)),
-                // Another content has its own time.
-                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::PreconditionFailed) => {
-                    Ok(Outcome::Overtaken)
-                }
-                Err(error) => Err(error),
-            },
+            Action::SetModified { node, modified } => self.execute_set_modified(node, *modified).await,
+        }
+    }
+
+    async fn execute_set_modified(&self, node: &Seen, modified: Timestamp) -> Result<Outcome> {
+        match self.storage.set_modified(&node.node(), modified).await {
+            Ok(entry) => Ok(Outcome::Stands(entry)),
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::PreconditionFailed) => {
+                let step = self.features.modified_step_ns.max(1);
+                Ok(match self.storage.stat(&node.path).await? {
+                    // It happened earlier, and the answer was lost.
+                    Some(entry) if entry.modified == Some(modified.truncated(step)) => Outcome::Stands(entry),
+                    // Another content has its own time.
+                    _ => Outcome::Overtaken,
+                })
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -338,10 +361,15 @@ impl Volume {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether what stands at the provider is, byte for byte, what was to be written.
+    /// Whether what stands at the provider is what was to be written: by a digest that it shows, else byte for byte.
     async fn is_same(&self, path: &Path, stands: &Entry, source: &Arc<StagedSource>) -> Result<bool> {
         if stands.kind != Kind::File || stands.size != Some(source.size()) {
             return Ok(false);
+        }
+        if let Some(there) = stands.digests.iter().find(|digest| STRONG.contains(&digest.algorithm)) {
+            let (source, algorithm) = (source.clone(), there.algorithm);
+            let here = blocking(move || Ok(digest_source(source.as_ref(), algorithm, &[]).map_err(Error::from)?));
+            return Ok(here.await.map_err(from_vfs)? == there.value);
         }
         let node = Node::of(path.clone(), stands);
         for span in chunks(Span::new(0, source.size())) {
@@ -543,9 +571,14 @@ impl Volume {
         Outcome::Overtaken
     }
 
-    /// Whether two files at the provider are the same, byte for byte.
+    /// Whether two files at the provider are the same: by digests that both show, else byte for byte.
     async fn are_same(&self, one: (&Path, &Entry), other: (&Path, &Entry)) -> Result<bool> {
         let Some(size) = one.1.size.filter(|size| other.1.size == Some(*size)) else { return Ok(false) };
+        let both = one.1.digests.iter().filter(|digest| STRONG.contains(&digest.algorithm));
+        let both = both.filter_map(|digest| Some((digest.value.as_slice(), other.1.digest(digest.algorithm)?)));
+        if let Some((here, there)) = both.into_iter().next() {
+            return Ok(here == there);
+        }
         let (one, other) = (Node::of(one.0.clone(), one.1), Node::of(other.0.clone(), other.1));
         for span in chunks(Span::new(0, size)) {
             let here = collect(self.storage.read(&one, span).await?, CHUNK_BYTES as usize).await?;
@@ -607,10 +640,14 @@ impl Source for StagedSource {
     }
 }
 
-/// A span in pieces that fit into memory.
-fn chunks(span: Span) -> impl Iterator<Item = Span> {
-    let starts = (span.offset..span.end()).step_by(CHUNK_BYTES as usize);
-    starts.map(move |start| Span::new(start, CHUNK_BYTES.min(span.end() - start)))
+/// A span cut where chunks meet, in pieces that fit into memory.
+pub(crate) fn chunks(span: Span) -> impl Iterator<Item = Span> {
+    let first = span.offset / CHUNK_BYTES;
+    let piece = move |chunk: u64| {
+        let (start, end) = ((chunk * CHUNK_BYTES).max(span.offset), ((chunk + 1) * CHUNK_BYTES).min(span.end()));
+        Span::new(start, end - start)
+    };
+    (first..span.end().div_ceil(CHUNK_BYTES)).map(piece).filter(|piece| piece.size > 0)
 }
 
 /// Whether the storage says that things are not as they were expected.
@@ -637,7 +674,7 @@ fn check_size(entry: Entry, size: u64) -> Result<Entry> {
     }
 }
 
-fn from_vfs(error: VfsError) -> Error {
+pub(crate) fn from_vfs(error: VfsError) -> Error {
     match error {
         VfsError::Storage(error) => error,
         VfsError::Stale => Error::new(ErrorKind::PreconditionFailed, "the version that was edited is gone"),

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use causeway_cache::Limits;
 use causeway_storage::{Path, Room, Span, Timestamp};
 
 use crate::VfsError;
-use crate::content::LONGEST_RUN;
 use crate::file::OpenFile;
 use crate::inodes::{Inodes, ROOT};
 use crate::listing::Listing;
 use crate::patience::{Patience, late};
+use crate::pattern::Pattern;
 use crate::volume::{Attributes, Volume, Wish};
 
 /// Entries of a directory handed out at once: more than fit into one answer to the kernel.
@@ -138,10 +137,7 @@ pub struct Vfs {
 struct Handle {
     file: Arc<OpenFile>,
     mode: OpenMode,
-    /// Where the last read ended: one that begins there is sequential.
-    read_end: AtomicU64,
-    /// Chunks asked for at once; grows while reads are sequential.
-    run: AtomicU64,
+    pattern: Mutex<Pattern>,
 }
 
 #[derive(Debug)]
@@ -335,16 +331,11 @@ impl Vfs {
         if !handle.mode.read {
             return Err(VfsError::BadHandle);
         }
-        let sequential = handle.read_end.swap(offset + u64::from(size), Ordering::Relaxed) == offset;
-        let run = match handle.run.load(Ordering::Relaxed) {
-            _ if !sequential => 1,
-            run => (run * 2).min(LONGEST_RUN),
-        };
-        handle.run.store(run, Ordering::Relaxed);
+        let run = lock(&handle.pattern).note(offset, u64::from(size));
         let reading = self.volume.read(&handle.file, Span::new(offset, u64::from(size)), run);
         // Who gives up wastes nothing: what is on its way arrives for the next one.
         let bytes = tokio::time::timeout(LONGEST_READ, reading).await.map_err(|_| late("the storage"))??;
-        if sequential && run > 1 {
+        if run > 1 {
             self.volume.read_ahead(&handle.file, offset + u64::from(size), run);
         }
         Ok(bytes)
@@ -503,7 +494,7 @@ impl Vfs {
     }
 
     fn add_handle(&self, id: u64, file: Arc<OpenFile>, mode: OpenMode) {
-        let handle = Handle { file, mode, read_end: AtomicU64::new(0), run: AtomicU64::new(1) };
+        let handle = Handle { file, mode, pattern: Mutex::default() };
         lock(&self.handles).insert(id, Arc::new(handle));
     }
 

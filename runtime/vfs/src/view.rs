@@ -2,12 +2,12 @@
 //!
 //! Nothing is asked here; the log of intents is walked backwards. A path that an intent made, removed or moved is
 //! answered by that intent; a moved path is followed to where it came from, and what is left when the log ends is a path
-//! at the provider. So the view needs no state of its own and is right after a restart by construction. A look-up costs
-//! one pass over the log, which is as long as the queue of uploads.
+//! at the provider. So the view needs no state of its own and is right after a restart by construction. Only the intents
+//! that touch the path or something above it are looked at, however long the log is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use causeway_cache::{Action, Intent, Seen};
+use causeway_cache::{Action, Intent, Log, Seen};
 use causeway_storage::{Kind, Path, Timestamp};
 
 /// What answers for a path.
@@ -34,12 +34,14 @@ pub(crate) struct Resolved {
 }
 
 /// What answers for `path`.
-pub(crate) fn resolve(intents: &BTreeMap<u64, Intent>, path: &Path) -> Resolved {
+pub(crate) fn resolve(log: &Log, path: &Path) -> Resolved {
     let mut at = path.clone();
     let mut modified = None;
     let mut moved = None;
     let mut through = Vec::new();
-    for intent in intents.values().rev() {
+    let mut before = u64::MAX;
+    while let Some(intent) = log.last_at_or_above(&at, before) {
+        before = intent.id;
         let absent = match &intent.action {
             Action::Write { path, staged, .. } if *path == at => {
                 let place = Place::Staged { intent: intent.id, staged: *staged };
@@ -90,38 +92,40 @@ pub(crate) struct Contents {
 }
 
 /// What `directory`, which exists, shows.
-pub(crate) fn contents(intents: &BTreeMap<u64, Intent>, directories: &BTreeSet<Path>, directory: &Path) -> Contents {
+pub(crate) fn contents(log: &Log, directory: &Path) -> Contents {
     let mut at = directory.clone();
     let mut touched = BTreeSet::new();
-    for intent in intents.values().rev() {
-        for path in intent.action.paths() {
-            if path.parent().as_ref() == Some(&at) {
-                touched.extend(path.name().map(str::to_owned));
-            }
-        }
+    // What was touched in it under the name that it has at this point of the log.
+    let mut upto = u64::MAX;
+    let mut before = u64::MAX;
+    while let Some(intent) = log.last_at_or_above(&at, before) {
+        before = intent.id;
         match &intent.action {
-            Action::MakeDirectory { path } if *path == at => return Contents { remote: None, touched },
+            Action::MakeDirectory { path } if *path == at => {
+                touched.extend(log.names_in(&at, before..upto));
+                return Contents { remote: None, touched };
+            }
             Action::Rename { from, to, .. } => {
                 if let Some(rest) = at.below(to) {
+                    touched.extend(log.names_in(&at, before..upto));
                     at = from.path.join(&rest).unwrap_or_default();
+                    upto = before;
                 }
             }
             _ => {}
         }
     }
-    let here = directories.iter().filter(|path| path.parent().as_ref() == Some(&at));
+    touched.extend(log.names_in(&at, 0..upto));
+    let here = log.directories().iter().filter(|path| path.parent().as_ref() == Some(&at));
     touched.extend(here.filter_map(|path| path.name().map(str::to_owned)));
     Contents { remote: Some(at), touched }
 }
 
-/// Whether two paths cannot be changed independently: one is, or lies in, the other.
-pub(crate) fn overlap(one: &Path, other: &Path) -> bool {
-    one.is_within(other) || other.is_within(one)
-}
-
-/// The last intent that a change of `path` depends on.
-pub(crate) fn last_touching<'a>(intents: &'a BTreeMap<u64, Intent>, path: &Path) -> Option<&'a Intent> {
-    intents.values().rev().find(|intent| intent.action.paths().any(|touched| overlap(touched, path)))
+/// The last intent numbered below `before` that a change of `path` depends on: it touches the path, something above it or
+/// something below it.
+pub(crate) fn last_touching<'a>(log: &'a Log, path: &Path, before: u64) -> Option<&'a Intent> {
+    let (above, below) = (log.last_at_or_above(path, before), log.last_below(path, before));
+    above.into_iter().chain(below).max_by_key(|intent| intent.id)
 }
 
 #[cfg(test)]
@@ -136,10 +140,9 @@ mod tests {
         Seen { path: path(text), kind, cookie: None, version: None, size: None, modified: None, weak: false }
     }
 
-    fn log(actions: Vec<Action>) -> BTreeMap<u64, Intent> {
-        let intent = |(id, action)| {
-            (id, Intent { id, action, since: Timestamp { seconds: 0, nanoseconds: 0 }, started: false, failure: None })
-        };
+    fn log(actions: Vec<Action>) -> Log {
+        let since = Timestamp { seconds: 0, nanoseconds: 0 };
+        let intent = |(id, action)| Intent { id, action, since, started: false, failure: None };
         (0..).zip(actions).map(intent).collect()
     }
 
@@ -151,7 +154,7 @@ mod tests {
         Action::Write { path: path(at), staged, existing: None, base: None }
     }
 
-    fn place(intents: &BTreeMap<u64, Intent>, at: &str) -> Place {
+    fn place(intents: &Log, at: &str) -> Place {
         resolve(intents, &path(at)).place
     }
 
@@ -179,24 +182,15 @@ mod tests {
         ]);
         assert_eq!(place(&intents, "d"), Place::Fresh);
         assert_eq!(place(&intents, "d/old"), Place::Absent);
-        let shown = contents(&intents, &BTreeSet::new(), &path("d"));
+        let shown = contents(&intents, &path("d"));
         assert_eq!(shown, Contents { remote: None, touched: ["new".to_owned()].into() });
     }
 
     #[test]
     fn a_directory_shows_names_touched_before_it_was_renamed() {
         let intents = log(vec![write("a/x", 1), rename("a", Kind::Directory, "b"), write("b/y", 2)]);
-        let shown = contents(&intents, &BTreeSet::new(), &path("b"));
+        let shown = contents(&intents, &path("b"));
         assert_eq!(shown.remote, Some(path("a")));
         assert_eq!(shown.touched, ["x".to_owned(), "y".to_owned()].into());
-    }
-
-    #[test]
-    fn directories_that_only_exist_here_are_names_of_their_parent() {
-        let directories = [path("a"), path("a b"), path("a/b"), path("a/b/c"), path("b")].into();
-        let shown = contents(&BTreeMap::new(), &directories, &path("a"));
-        assert_eq!(shown.touched, ["b".to_owned()].into());
-        let root = contents(&BTreeMap::new(), &directories, &Path::ROOT);
-        assert_eq!(root.touched, ["a".to_owned(), "a b".to_owned(), "b".to_owned()].into());
     }
 }

@@ -16,6 +16,7 @@ use causeway_storage::{
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::VfsError;
 use crate::content::{Content, Way};
@@ -71,6 +72,8 @@ pub(crate) struct State {
     pub(crate) writing: HashMap<u64, HashSet<u64>>,
     /// Intents that failed and are tried again later.
     pub(crate) waits: HashMap<u64, Wait>,
+    /// How often in a row changes failed in a way that may pass, and until when the next attempt waits.
+    pub(crate) trouble: Option<(u32, Instant)>,
     events: VecDeque<Event>,
     room: Option<Room>,
     pub(crate) next_handle: u64,
@@ -215,6 +218,7 @@ impl Volume {
             executing: HashSet::new(),
             writing: HashMap::new(),
             waits: HashMap::new(),
+            trouble: None,
             events: VecDeque::new(),
             room: None,
             next_handle: 1,
@@ -271,7 +275,7 @@ impl Volume {
     pub async fn drain(&self, most: Duration) -> Pending {
         let mut changes = self.journal().watch();
         let drained = async {
-            while self.pending().changes > 0 {
+            while self.journal().read(|intents, _| !intents.is_empty()) {
                 if changes.changed().await.is_err() {
                     break;
                 }
@@ -350,11 +354,25 @@ impl Volume {
     }
 
     pub(crate) fn resolve(&self, path: &Path) -> Resolved {
-        self.journal().read(|intents, _| resolve(intents, path))
+        self.journal().look(|log| resolve(log, path))
     }
 
     /// What answers for `path`: the journal, else the provider.
     pub(crate) async fn find(&self, path: &Path, patience: Patience) -> Result<Option<Found>, VfsError> {
+        Ok(match self.find_any(path, patience).await? {
+            Some(Found::Directory(modified, seen)) => {
+                Some(Found::Directory(self.directory_time(path).or(modified), seen))
+            }
+            found => found,
+        })
+    }
+
+    /// The modification time that was set here for a directory.
+    pub(crate) fn directory_time(&self, path: &Path) -> Option<Timestamp> {
+        self.journal().look(|log| log.times().get(path).copied())
+    }
+
+    async fn find_any(&self, path: &Path, patience: Patience) -> Result<Option<Found>, VfsError> {
         if path.is_root() {
             return Ok(Some(Found::Directory(None, None)));
         }
@@ -454,7 +472,7 @@ pub(crate) fn node_of(seen: Option<&Seen>) -> Option<Node> {
     seen.map(Seen::node)
 }
 
-fn recover(scope: &Scope) -> Result<HashMap<u64, Arc<Working>>> {
+pub(crate) fn recover(scope: &Scope) -> Result<HashMap<u64, Arc<Working>>> {
     let found = scope.journal().read(|intents, _| intents.values().cloned().collect::<Vec<_>>());
     let mut working = HashMap::new();
     for intent in found {
