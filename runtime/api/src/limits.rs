@@ -46,3 +46,59 @@ pub(crate) async fn hold(State(gate): State<Gate>, request: Request, next: Next)
         Err(_) => ApiError::late().into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn held() -> Router {
+        Router::new()
+            .route("/never", get(std::future::pending::<()>))
+            .route("/at-once", get(async || "here"))
+            .layer(from_fn_with_state(Gate::new(), hold))
+    }
+
+    async fn ask(router: &Router, path: &str) -> (StatusCode, String) {
+        let answer = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status();
+        let bytes = to_bytes(answer.into_body(), 1 << 10).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_ends_whatever_it_waits_for() {
+        let begun = tokio::time::Instant::now();
+        let (status, text) = ask(&held(), "/never").await;
+        assert_eq!(begun.elapsed().as_secs(), REQUEST.as_secs());
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains(r#""code":"TIMEOUT""#), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_beyond_the_limit_is_turned_away_at_once_and_room_comes_back() {
+        let router = held();
+        let waiting: Vec<_> = (0..REQUESTS)
+            .map(|_| {
+                let router = router.clone();
+                tokio::spawn(async move { ask(&router, "/never").await })
+            })
+            .collect();
+        // Time passes only when every task waits.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let begun = tokio::time::Instant::now();
+        let (status, text) = ask(&router, "/at-once").await;
+        assert_eq!((status, begun.elapsed()), (StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO));
+        assert!(text.contains(r#""code":"OVERLOADED""#), "{text}");
+        for request in waiting {
+            request.await.unwrap();
+        }
+        assert_eq!(ask(&router, "/at-once").await, (StatusCode::OK, "here".into()));
+    }
+}

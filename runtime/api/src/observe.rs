@@ -20,6 +20,11 @@ use tracing::Instrument;
 use crate::Api;
 use crate::error;
 
+/// Requests by method, route and status.
+const REQUESTS: &str = "causeway_http_requests_total";
+/// How long requests took, by method and route.
+const SECONDS: &str = "causeway_http_request_seconds";
+
 const REQUEST_ID: &str = "x-request-id";
 /// The longest id that is taken over from a client, in bytes: it stands in every line of the request.
 const REQUEST_ID_BYTES: usize = 64;
@@ -38,6 +43,12 @@ impl Metrics {
             if metrics::set_global_recorder(recorder).is_err() {
                 tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
             }
+            metrics::describe_counter!(REQUESTS, "Requests answered, by method, route and status");
+            metrics::describe_histogram!(
+                SECONDS,
+                metrics::Unit::Seconds,
+                "How long requests took, by method and route"
+            );
             handle
         });
         Metrics(handle.clone())
@@ -91,10 +102,9 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let status = response.status();
     let elapsed = begun.elapsed();
     span.in_scope(|| tracing::info!(route, status = status.as_u16(), ms = elapsed.as_millis() as u64, "answered"));
-    metrics::counter!("causeway_http_requests_total", "method" => method.clone(), "route" => route.clone(), "status" => status.as_str().to_owned())
+    metrics::counter!(REQUESTS, "method" => method.clone(), "route" => route.clone(), "status" => status.as_str().to_owned())
         .increment(1);
-    metrics::histogram!("causeway_http_request_seconds", "method" => method, "route" => route)
-        .record(elapsed.as_secs_f64());
+    metrics::histogram!(SECONDS, "method" => method, "route" => route).record(elapsed.as_secs_f64());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

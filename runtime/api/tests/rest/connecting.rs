@@ -44,9 +44,40 @@ async fn the_wrong_time_type_of_local() {
 }
 
 #[tokio::test]
-async fn local_stands_in_the_tenants_own_folder() {
+async fn the_example_of_s3() {
     let stage = Stage::new().await;
-    let body = json!({"description": "Local archive drive", "no_preallocate": true});
+    let body = json!({
+        "provider": "AWS",
+        "access_key_id": "AKIAIOSFODNN7EXAMPLE",
+        "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "region": "us-east-1",
+        "endpoint": "s3.us-east-1.amazonaws.com"
+    });
+    let answer = stage.post("/api/v1/backends/s3", body).await;
+    let id = answer.id();
+    let data = json!({"id": id, "backend_type": "s3", "type": "object_storage", "mount_paths": []});
+    answer.is(201, json!({"success": true, "message": "Backend connected successfully", "data": data}));
+    let shown = stage.get(&format!("/api/v1/backends/{id}")).await;
+    let json = shown.json();
+    // The id of a key is no user's name.
+    assert_eq!((&json["backend_type"], &json["server"], &json["user"]), (&json!("s3"), &json!("s3:aws"), &json!("")));
+    for hidden in ["wJalrXUtnFEMI", "AKIAIOSFODNN7EXAMPLE"] {
+        assert!(!shown.text.contains(hidden), "{}", shown.text);
+    }
+}
+
+#[tokio::test]
+async fn s3_without_its_endpoint_is_told_so() {
+    let stage = Stage::new().await;
+    let answer = stage.post("/api/v1/backends/s3", json!({"provider": "AWS", "list_chunk": "many"})).await;
+    assert_eq!(answer.status.as_u16(), 400);
+    assert_eq!(answer.json()["fields"].as_object().unwrap().keys().collect::<Vec<_>>(), ["endpoint", "list_chunk"]);
+}
+
+#[tokio::test]
+async fn the_example_of_local_stands_in_the_tenants_own_folder() {
+    let stage = Stage::new().await;
+    let body = json!({"description": "Local archive drive", "no_preallocate": true, "one_file_system": true});
     page(&stage.post("/api/v1/backends/local", body).await, "local");
     assert!(stage.directory.path().join("local/default").is_dir());
 }

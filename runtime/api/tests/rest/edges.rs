@@ -1,7 +1,8 @@
 //! What the framework would answer, in our shape; health, ids and measures.
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use causeway_api::{Metrics, admin_router};
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -29,34 +30,120 @@ async fn an_unknown_path_and_a_wrong_method_have_our_shape() {
     assert_eq!(stage.raw("POST", "/healthz", None, "").await.status.as_u16(), 405);
 }
 
+/// Every path that takes a body, with the most that it may have in KiB.
+async fn bodies(stage: &Stage) -> Vec<(&'static str, String, usize)> {
+    let backend = stage.vault("good").await;
+    let mount = stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
+    vec![
+        ("POST", "/api/v1/backends/memory".into(), 256),
+        ("PUT", format!("/api/v1/backends/{backend}"), 16),
+        ("POST", "/api/v1/mounts".into(), 256),
+        ("PATCH", format!("/api/v1/mounts/{mount}"), 256),
+    ]
+}
+
 #[tokio::test]
 async fn a_body_must_be_a_json_object_and_say_so() {
     let stage = Stage::new().await;
-    let path = "/api/v1/backends/memory";
-    for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
-        let answer = stage.raw("POST", path, kind, "{}").await;
-        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (415, &json!("UNSUPPORTED_MEDIA_TYPE")));
+    for (method, path, _) in bodies(&stage).await {
+        for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("json")] {
+            let answer = stage.raw(method, &path, kind, "{}").await;
+            assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (415, &json!("UNSUPPORTED_MEDIA_TYPE")));
+        }
+        for body in ["", "{", "[]", "1", "{\"description\": secret}"] {
+            let answer = stage.raw(method, &path, Some("application/json"), body).await;
+            assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (400, &json!("INVALID_JSON")), "{body}");
+            assert!(!answer.text.contains("secret"), "the text around an error may be a secret");
+        }
     }
-    for body in ["", "{", "[]", "1", "{\"description\": secret}"] {
-        let answer = stage.raw("POST", path, Some("application/json"), body).await;
-        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (400, &json!("INVALID_JSON")), "{body}");
-        assert!(!answer.text.contains("secret"), "the text around an error may be a secret");
-    }
-    assert_eq!(stage.raw("POST", path, Some("application/json; charset=utf-8"), "{}").await.status.as_u16(), 201);
+    let kind = Some("application/json; charset=utf-8");
+    assert_eq!(stage.raw("POST", "/api/v1/backends/memory", kind, "{}").await.status.as_u16(), 201);
 }
 
 #[tokio::test]
 async fn a_body_above_its_limit_is_refused() {
     let stage = Stage::new().await;
-    let body = json!({"description": "x".repeat(257 << 10)}).to_string();
-    let answer = stage.raw("POST", "/api/v1/backends/memory", Some("application/json"), body.clone()).await;
-    answer.fails(413, "BODY_TOO_LARGE", "Request body exceeds 256 KB limit");
-    // Also when it does not say its size.
-    let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
-        body.as_bytes().chunks(10_000).map(|piece| Ok(piece.to_vec())).collect();
-    let pieces = Body::from_stream(futures::stream::iter(pieces));
-    let answer = stage.raw("POST", "/api/v1/backends/memory", Some("application/json"), pieces).await;
-    answer.fails(413, "BODY_TOO_LARGE", "Request body exceeds 256 KB limit");
+    for (method, path, limit_kib) in bodies(&stage).await {
+        let message = format!("Request body exceeds {limit_kib} KB limit");
+        let body = json!({"description": "x".repeat(limit_kib << 10)}).to_string();
+        let answer = stage.raw(method, &path, Some("application/json"), body.clone()).await;
+        answer.fails(413, "BODY_TOO_LARGE", &message);
+        // Also when it does not say its size.
+        let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
+            body.as_bytes().chunks(10_000).map(|piece| Ok(piece.to_vec())).collect();
+        let pieces = Body::from_stream(futures::stream::iter(pieces));
+        let answer = stage.raw(method, &path, Some("application/json"), pieces).await;
+        answer.fails(413, "BODY_TOO_LARGE", &message);
+    }
+}
+
+#[tokio::test]
+async fn unknown_fields_are_all_named() {
+    let stage = Stage::new().await;
+    for (method, path, _) in bodies(&stage).await {
+        let answer = stage.raw(method, &path, Some("application/json"), r#"{"colour":1,"taste":2}"#).await;
+        assert_eq!(answer.status.as_u16(), 400, "{method} {path}");
+        let fields = answer.json()["fields"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert!(["colour", "taste"].iter().all(|field| fields.iter().any(|found| found == field)), "{fields:?}");
+    }
+    let mount = bodies(&stage).await.remove(3).1;
+    let answer = stage.patch(&mount, json!({"vfs_config": {"colour": null, "taste": 2}})).await;
+    assert_eq!(answer.json()["fields"].as_object().unwrap().keys().collect::<Vec<_>>(), ["colour", "taste"]);
+}
+
+/// What the whole router lets in at once. Each of the others holds its place until its body comes, which never does.
+#[tokio::test]
+async fn a_request_beyond_the_limit_is_turned_away() {
+    let stage = Stage::new().await;
+    let (asked, mut at_work) = tokio::sync::mpsc::unbounded_channel();
+    let slow = || {
+        let asked = asked.clone();
+        let body = futures::stream::once(async move {
+            asked.send(()).unwrap();
+            std::future::pending::<Result<Vec<u8>, std::io::Error>>().await
+        });
+        let request = Request::post("/api/v1/backends/memory")
+            .header("authorization", format!("Bearer {}", stage.token))
+            .header("content-type", "application/json")
+            .body(Body::from_stream(body));
+        tokio::spawn(stage.router.clone().oneshot(request.unwrap()))
+    };
+    let slow: Vec<_> = (0..causeway_api::limits::REQUESTS).map(|_| slow()).collect();
+    for _ in &slow {
+        at_work.recv().await.unwrap();
+    }
+    let message = "Too many requests are at work; try again soon";
+    stage.get("/api/v1/backends").await.fails(503, "OVERLOADED", message);
+    for request in &slow {
+        request.abort();
+    }
+    for request in slow {
+        assert!(request.await.unwrap_err().is_cancelled());
+    }
+    assert_eq!(stage.get("/api/v1/backends").await.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn measures_are_the_operators_and_name_no_tenants_path() {
+    let stage = Stage::new().await;
+    let metrics = Metrics::install();
+    let id = stage.memory().await;
+    stage.get(&format!("/api/v1/backends/{id}")).await;
+    stage.get("/metrics").await.fails(404, "NOT_FOUND", "There is nothing at this path");
+    let admin = admin_router(stage.api.clone(), metrics);
+    let answer = admin.oneshot(Request::get("/metrics").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
+    let text = String::from_utf8(to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
+    for line in [
+        "# TYPE causeway_http_requests_total counter",
+        "# HELP causeway_http_requests_total ",
+        "# HELP causeway_http_request_seconds ",
+        r#"causeway_http_requests_total{method="GET",route="/api/v1/backends/{id}",status="200"} "#,
+        r#"causeway_http_request_seconds_count{method="GET",route="/api/v1/backends/{id}"} "#,
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "{line} in\n{text}");
+    }
+    assert!(!text.contains(&id));
 }
 
 #[tokio::test]

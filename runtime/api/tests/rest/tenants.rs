@@ -24,6 +24,23 @@ fn requests(backend: &str, mount: &str) -> Vec<(&'static str, String, Option<Val
     ]
 }
 
+#[test]
+fn no_path_that_names_something_is_forgotten() {
+    let document: Value = serde_json::from_str(&causeway_api::document().unwrap()).unwrap();
+    let mut named: Vec<(String, String)> = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let methods = methods.as_object().unwrap().keys().map(|method| method.to_uppercase());
+        named.extend(methods.filter(|_| path.contains("{id}")).map(|method| (method, path.clone())));
+    }
+    // It names a provider, which is nobody's.
+    named.retain(|(method, path)| (method.as_str(), path.as_str()) != ("POST", "/api/v1/backends/{id}"));
+    assert!(named.len() >= 7, "{named:?}");
+    for (method, path) in named {
+        let tested = requests("{id}", "{id}");
+        assert!(tested.iter().any(|(asked, tested, _)| *asked == method && *tested == path), "{method} {path}");
+    }
+}
+
 #[tokio::test]
 async fn another_tenants_ids_answer_byte_for_byte_as_missing_ones() {
     let stage = Stage::new().await;
