@@ -83,6 +83,20 @@ impl Component {
         T: Send + 'static,
         W: for<'a> FnOnce(&'a mut Store<Call>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<T>> + Send + 'static,
     {
+        self.call_metered(backend, Arc::default(), work).await
+    }
+
+    /// The same, and what it computes is shown by this meter.
+    pub(crate) async fn call_metered<T, W>(
+        self: &Arc<Self>,
+        backend: Option<Arc<Backend>>,
+        meter: Arc<Meter>,
+        work: W,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'a> FnOnce(&'a mut Store<Call>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<T>> + Send + 'static,
+    {
         let tenant = backend.as_ref().map_or("", |backend| backend.tenant.as_str());
         let slot = self.engine.slot(tenant, self.large).await?;
         let Some(threads) = &self.engine.threads else {
@@ -90,7 +104,6 @@ impl Component {
         };
         let component = self.clone();
         let provider = backend.as_ref().map(|backend| backend.provider.clone()).unwrap_or_default();
-        let meter = Arc::new(Meter::default());
         let counted = meter.clone();
         let run = async move {
             let _slot = slot;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use causeway_storage::{Error, ErrorKind, Result};
 use lru::LruCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 /// How often a computing component makes way and its time is counted.
 const TICK: Duration = Duration::from_millis(1);
@@ -169,9 +169,11 @@ pub(crate) fn config() -> Config {
         .max_tables_per_component(4)
         .max_memory_size(LARGE_MEMORY_BYTES)
         .table_elements(20_000)
-        // What an instance of the usual size touched is wiped in place and kept, which is cheaper than giving it back.
-        .linear_memory_keep_resident(256 * 1024)
-        .table_keep_resident(16 * 1024);
+        // What an instance of the usual size touched is wiped in place and kept: giving pages back and getting them again
+        // costs more than the plan that touched them. Where the kernel tells which pages those are, only they are wiped.
+        .linear_memory_keep_resident(1 << 20)
+        .table_keep_resident(16 * 1024)
+        .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config
         .wasm_component_model(true)

@@ -19,7 +19,7 @@ use crate::bindings::causeway::provider as wit;
 use crate::convert;
 use crate::engine::{LARGE_MEMORY_BYTES, SMALL_MEMORY_BYTES};
 
-/// Lines that one call may log; the rest is counted and told at the end.
+/// Lines that one call may log; that there were more is said once, and the rest is dropped.
 const LOG_LINES: u32 = 64;
 
 /// The longest line, in characters.
@@ -283,6 +283,9 @@ impl wit::log::Host for Call {
         let backend = self.backend()?;
         self.logged += 1;
         if self.logged > LOG_LINES {
+            if self.logged == LOG_LINES + 1 {
+                tracing::warn!(provider = %backend.provider, "a call writes more than {LOG_LINES} lines; the rest is dropped");
+            }
             return Ok(());
         }
         let message: String = backend.egress.strike(&message).chars().take(LOG_LINE).collect();

@@ -13,6 +13,7 @@ mod component;
 mod convert;
 mod engine;
 mod host;
+mod measuring;
 mod meter;
 mod planners;
 mod provider;
@@ -22,4 +23,6 @@ pub use backend::{Held, Keeper, Space, State};
 pub use catalog::{Catalog, GRANTABLE, Grants, Inspection, Refused, Surroundings, inspect};
 pub use compiled::CompiledCache;
 pub use engine::Engine;
+#[doc(hidden)]
+pub use measuring::{Measured, Measuring};
 pub use provider::GuestProvider;

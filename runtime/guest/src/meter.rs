@@ -38,6 +38,11 @@ impl Meter {
         Duration::from_nanos(self.ended.load(Ordering::Relaxed) + self.this_turn())
     }
 
+    /// The time spent in all turns that have ended.
+    pub(crate) fn total(&self) -> Duration {
+        Duration::from_nanos(self.ended.load(Ordering::Relaxed))
+    }
+
     fn this_turn(&self) -> u64 {
         thread_time().saturating_sub(self.began.load(Ordering::Relaxed))
     }

@@ -170,6 +170,12 @@ impl Provider for GuestProvider {
     }
 
     async fn open(&self, opening: Opening) -> Result<Arc<dyn Storage>, OpenError> {
+        Ok(Arc::new(self.open_guest(opening).await?))
+    }
+}
+
+impl GuestProvider {
+    pub(crate) async fn open_guest(&self, opening: Opening) -> Result<GuestStorage, OpenError> {
         let settings = Arc::new(opening.settings.clone());
         let state = self.surroundings.keeper.state(&opening.tenant, &opening.backend, Space::Slot);
         let declared = self.described.slots.iter().map(|slot| slot.name.clone()).collect();
@@ -183,7 +189,7 @@ impl Provider for GuestProvider {
         let paces = self.paces(&traits, &settings)?;
         let backend = if paces.is_empty() { backend } else { self.backend(&opening, settings, slots, paces)? };
         let features = features(&traits, &self.component);
-        Ok(Arc::new(GuestStorage::new(self.component.clone(), backend, features, cookies(&traits))))
+        Ok(GuestStorage::new(self.component.clone(), backend, features, cookies(&traits)))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::bindings::causeway::provider::types;
 use crate::component::Component;
 use crate::convert;
 use crate::host::Call;
+use crate::measuring::Measuring;
 use crate::planners::{Reading, Writing};
 
 /// How often a call is made again after a passing failure.
@@ -100,6 +101,11 @@ impl GuestStorage {
         cookies: bool,
     ) -> GuestStorage {
         GuestStorage { component, backend, features: Arc::new(features), cookies, plans: Arc::new(PlanCache::new()) }
+    }
+
+    /// For measuring: what a plan of this file costs.
+    pub(crate) fn measuring(&self, file: &Node) -> Measuring {
+        Measuring::new(self.component.clone(), self.backend.clone(), self.wit_node(file), file.size)
     }
 
     /// One call of the component.

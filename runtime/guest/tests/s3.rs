@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -11,7 +12,8 @@ use causeway_storage::{
     WriteLog, WriteLogNone, collect,
 };
 use serde_json::json;
-use support::rclone::{Rclone, SECRET};
+use support::rclone::{KEY, Rclone, SECRET};
+use support::server::{Server, answer};
 use support::{House, kind, open, path};
 
 const TIME: Timestamp = Timestamp { seconds: 1_600_000_000, nanoseconds: 123_456_789 };
@@ -402,6 +404,61 @@ mod secrets {
         let (_server, house, storage) = connected(&["photos"]).await;
         put(&*storage, "photos/f", b"x").await.unwrap();
         assert!(!format!("{storage:?}").contains(SECRET));
-        assert!(!house.keeper.all().windows(SECRET.len()).any(|window| window == SECRET.as_bytes()));
+        assert!(!contains(&house.keeper.all(), SECRET));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_key_is_nowhere_in_the_components_memory() {
+        // The server looks while the component waits for its answer: the request has been signed by then.
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let looked = seen.clone();
+        let server = Server::start(move |_| {
+            looked.lock().unwrap().extend(memories());
+            async { answer(404, "") }
+        })
+        .await;
+        let house = House::new();
+        let provider = house.provider("s3").await;
+        let given = json!({"endpoint": server.url(), "access_key_id": KEY, "secret_access_key": SECRET});
+        let storage = support::open(&provider, given).await.unwrap();
+        assert_eq!(storage.stat(&path("photos/a")).await.unwrap(), None);
+        let signed = server.seen();
+        assert!(signed.iter().all(|request| request.contains(&format!("Credential={KEY}/"))), "{signed:?}");
+        let memories = seen.lock().unwrap();
+        assert!(memories.iter().any(|memory| contains(memory, KEY)), "the component knows the key's name");
+        assert!(!memories.iter().any(|memory| contains(memory, SECRET)), "and not the key");
+    }
+
+    fn contains(bytes: &[u8], text: &str) -> bool {
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    /// The memories of all components in this process: the mappings that begin as an image of initial memory, and what lies
+    /// right before and behind them.
+    fn memories() -> Vec<Vec<u8>> {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mappings: Vec<_> = maps.lines().filter_map(mapping).collect();
+        let mut memories: Vec<(u64, u64, bool)> = Vec::new();
+        for (start, end, image) in mappings {
+            match memories.last_mut() {
+                Some(last) if last.1 == start => (last.1, last.2) = (end, last.2 || image),
+                _ => memories.push((start, end, image)),
+            }
+        }
+        let memory = std::fs::File::open("/proc/self/mem").unwrap();
+        let read = |(start, end, _): (u64, u64, bool)| {
+            let mut bytes = vec![0; (end - start) as usize];
+            // One that is gone by now belonged to another test.
+            memory.read_exact_at(&mut bytes, start).ok().map(|()| bytes)
+        };
+        memories.into_iter().filter(|(_, _, image)| *image).filter_map(read).collect()
+    }
+
+    /// Where a mapping that can be written begins and ends, and whether it is an image of a component's initial memory.
+    fn mapping(line: &str) -> Option<(u64, u64, bool)> {
+        let mut fields = line.split_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let address = |text| u64::from_str_radix(text, 16).unwrap();
+        fields.next()?.starts_with("rw").then(|| (address(start), address(end), line.contains("wasm-memory-image")))
     }
 }

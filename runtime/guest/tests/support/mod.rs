@@ -44,12 +44,13 @@ impl House {
 
 /// The file of a component that was built before.
 pub fn component(name: &str) -> PathBuf {
-    built(&components(), name)
+    built(&components(), name, "./just components")
 }
 
 /// The file of a component that misbehaves; those lie beside the directory of the real ones.
 pub fn hostile(name: &str) -> PathBuf {
-    built(&components().with_file_name("hostile"), name)
+    let directory = components().with_file_name("hostile");
+    built(&directory, name, &format!("components/build.sh {} tests/hostile", directory.display()))
 }
 
 fn components() -> PathBuf {
@@ -62,9 +63,9 @@ fn cache() -> PathBuf {
     given.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/causeway"))
 }
 
-fn built(directory: &FilePath, name: &str) -> PathBuf {
+fn built(directory: &FilePath, name: &str, how: &str) -> PathBuf {
     let path = directory.join(format!("{name}.wasm"));
-    assert!(path.is_file(), "{} is missing: run `./just components`", path.display());
+    assert!(path.is_file(), "{} is missing: run `{how}`", path.display());
     path
 }
 
