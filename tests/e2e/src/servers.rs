@@ -170,7 +170,7 @@ fn keep(command: &[&std::ffi::OsStr], directory: TempDir) -> (Kept, String) {
         before.push_str(&line);
         before.push('\n');
     }
-    panic!("a server ended at its start:\n{before}")
+    panic!("a server ended at its start, {:?}:\n{before}", child.wait())
 }
 
 fn first_line(stream: impl Read + Send + 'static, beginning: &str) -> String {

@@ -56,7 +56,11 @@ fn kill_during_uploads(server: &'static Server) {
         let details = api.get(&format!("/api/v1/mounts/{}", mount.id)).expect(200);
         if details["status"] == "active" { Ok(()) } else { Err(details.to_string()) }
     });
-    assert_eq!(mounted_below(&scene.program.mounts()), [mount.path.clone()], "dead mounts are left behind");
+    assert_eq!(
+        mounted_below(&scene.program.mounts()),
+        std::slice::from_ref(&mount.path),
+        "dead mounts are left behind"
+    );
     // Seen here at once, whether it is uploaded or not.
     assert_eq!(digest(&fs::read(root.join("closed/large")).unwrap()), digest(&bytes(99, LARGE)));
     assert_eq!(digest(&fs::read(root.join("renamed")).unwrap()), digest(&bytes(5, 60_000)));
