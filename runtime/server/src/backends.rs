@@ -5,6 +5,7 @@
 //! an earlier one is never handed out again.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use causeway_api::{Backends, Catalog, Pending, Use};
 use causeway_cache::{Cache, Scope};
 use causeway_registry::{Backend, BackendId, BackendName, Registry, Tenant};
 use causeway_storage::{Error, ErrorKind, Identity, OpenError, Opening, Path, Provider, Remotes, Settings, Storage};
-use causeway_vfs::Volume;
+use causeway_vfs::{Volume, set_aside};
 use causeway_wrap::Rooted;
 
 use crate::health::Health;
@@ -25,6 +26,9 @@ const DEEPEST: usize = 8;
 /// How long a probe may take before the answer is that it failed.
 const PROBE: Duration = Duration::from_secs(25);
 
+/// In the data directory: on the disk of the cache, so that nothing is copied.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
+
 /// All backends in use.
 pub(crate) struct Pool {
     registry: Registry,
@@ -33,6 +37,8 @@ pub(crate) struct Pool {
     keeper: Arc<Keeper>,
     open: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<InUse>>>>,
     health: Mutex<HashMap<Key, Arc<Health>>>,
+    /// Below which directory what was not uploaded is set aside, per tenant and backend.
+    aside: PathBuf,
     /// For what is opened from inside: a wrapper's remotes.
     this: Weak<Pool>,
 }
@@ -48,10 +54,17 @@ struct InUse {
 }
 
 impl Pool {
-    pub(crate) fn new(registry: Registry, catalog: Arc<Catalog>, cache: Arc<Cache>, keeper: Arc<Keeper>) -> Arc<Pool> {
+    pub(crate) fn new(
+        registry: Registry,
+        catalog: Arc<Catalog>,
+        cache: Arc<Cache>,
+        keeper: Arc<Keeper>,
+        aside: PathBuf,
+    ) -> Arc<Pool> {
         Arc::new_cyclic(|this| {
             let this = this.clone();
-            Pool { registry, catalog, cache, keeper, open: Mutex::default(), health: Mutex::default(), this }
+            let (open, health) = Default::default();
+            Pool { registry, catalog, cache, keeper, open, health, aside, this }
         })
     }
 
@@ -281,8 +294,18 @@ impl Backends for Pool {
         }
     }
 
-    async fn discard(&self, _tenant: &Tenant, _id: &BackendId) -> Result<String, Error> {
-        Err(Error::new(ErrorKind::Unsupported, "this version cannot set pending uploads aside yet; wait for them"))
+    async fn discard(&self, tenant: &Tenant, id: &BackendId) -> Result<String, Error> {
+        let place = self.aside.join(tenant.name()).join(id.as_str());
+        let in_use = self.in_use(tenant, id);
+        let mut in_use = in_use.lock().await;
+        let aside = match in_use.volume.take() {
+            Some((volume, _)) => volume.set_aside(&place).await?,
+            None => {
+                let backend = self.stored(tenant, id).await?;
+                set_aside(&self.scope(tenant, id, backend.generation).await?, &place).await?
+            }
+        };
+        Ok(aside.directory.display().to_string())
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use causeway_guest::{GRANTABLE, Grants};
-use causeway_registry::{Config as RegistryConfig, Database};
+use causeway_registry::{Config as RegistryConfig, Database, Token};
 use clap::Args;
 use ipnet::IpNet;
 
@@ -85,6 +85,8 @@ pub(crate) struct Config {
     pub(crate) local_root: Option<PathBuf>,
     pub(crate) private_networks: Vec<IpNet>,
     pub(crate) json_logs: bool,
+    /// What `CAUSEWAY_BOOTSTRAP_TOKEN` holds: no flag, which everyone on the machine could read.
+    pub(crate) bootstrap_token: Option<Token>,
 }
 
 /// What is meant by private networks without naming any.
@@ -104,8 +106,8 @@ const NAMES: [&str; 11] = [
     "log-format",
 ];
 
-/// Parses everything; the error names all that is wrong.
-pub(crate) fn parse(given: Given) -> Result<Config, String> {
+/// Parses everything, the bootstrap token included; the error names all that is wrong.
+pub(crate) fn parse(given: Given, bootstrap_token: Option<String>) -> Result<Config, String> {
     let mut problems = Vec::new();
     let file = given.config.as_ref().map_or_else(BTreeMap::new, |path| read_file(path, &mut problems));
     let or_file =
@@ -147,6 +149,10 @@ pub(crate) fn parse(given: Given) -> Result<Config, String> {
             false
         }
     };
+    let bootstrap_token = bootstrap_token.and_then(|text| {
+        let token = Token::chosen(&text).map_err(|error| problems.push(format!("CAUSEWAY_BOOTSTRAP_TOKEN: {error}")));
+        token.ok()
+    });
     match (listen, admin_listen, kept) {
         (Some(listen), Some(admin_listen), Some(kept)) if problems.is_empty() => Ok(Config {
             listen,
@@ -158,6 +164,7 @@ pub(crate) fn parse(given: Given) -> Result<Config, String> {
             local_root,
             private_networks,
             json_logs,
+            bootstrap_token,
         }),
         _ => Err(told(&problems)),
     }
@@ -281,6 +288,10 @@ fn read_file(path: &std::path::Path, problems: &mut Vec<String>) -> BTreeMap<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(given: Given) -> Result<Config, String> {
+        super::parse(given, None)
+    }
 
     fn given(directory: &tempfile::TempDir, file: &str) -> Given {
         let path = directory.path().join("causeway.toml");

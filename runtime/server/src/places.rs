@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use causeway_registry::Database;
 
+use crate::backends::LOST_AND_FOUND;
 use crate::config::Kept;
 use crate::point::USUAL_ROOT;
 
@@ -21,7 +22,7 @@ pub(crate) struct Places<'a> {
 }
 
 /// What the program keeps in the data directory, by name: a tenant of such a name would get it as its own.
-const OWN: [&str; 2] = ["cache", "compiled"];
+const OWN: [&str; 3] = ["cache", "compiled", LOST_AND_FOUND];
 
 impl Places<'_> {
     /// Adds every pair of directories that must not lie as they do.

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::backends::Pool;
+use crate::backends::{LOST_AND_FOUND, Pool};
 use crate::config::{Config, Given, Kept, parse};
 use crate::keeper::Keeper;
 use crate::mounts::Standing;
@@ -27,14 +27,16 @@ use crate::point;
 
 /// Serves until a signal.
 pub(crate) async fn run(given: Given) -> Result<(), String> {
-    let config = parse(given)?;
+    let config = parse(given, std::env::var("CAUSEWAY_BOOTSTRAP_TOKEN").ok())?;
     begin_logging(config.json_logs);
     prepare(&config.kept)?;
     // Before anything else listens: a port in use must not cost a migration.
     let listener = bind("listen", config.listen).await?;
     let admin = bind("admin-listen", config.admin_listen).await?;
     let registry = Registry::open(&config.kept.registry).await.map_err(|error| error.to_string())?;
-    admit_bootstrap_token(&registry).await?;
+    if let Some(token) = &config.bootstrap_token {
+        admit_bootstrap_token(&registry, token).await?;
+    }
     let keeper = Arc::new(Keeper::new(registry.clone()));
     let gate = open_gate(&config, &listener, &admin)?;
     let providers = providers(&config, gate, keeper.clone()).await?;
@@ -45,7 +47,8 @@ pub(crate) async fn run(given: Given) -> Result<(), String> {
     for file in cache.quarantined() {
         tracing::warn!(file, "content that no record names was set aside");
     }
-    let pool = Pool::new(registry.clone(), catalog.clone(), cache, keeper);
+    let aside = config.kept.data_dir.join(LOST_AND_FOUND);
+    let pool = Pool::new(registry.clone(), catalog.clone(), cache, keeper, aside);
     let root = point::root(config.mount_root.as_deref(), &config.kept.data_dir);
     let root = root.map_err(|error| format!("mount-root: {error}"))?;
     point::detach_leftovers(&root).map_err(|error| format!("the table of mounts cannot be read: {error}"))?;
@@ -83,17 +86,15 @@ async fn bind(name: &str, address: std::net::SocketAddr) -> Result<TcpListener, 
     TcpListener::bind(address).await.map_err(|error| format!("{name}: {address}: {error}"))
 }
 
-/// Makes the token in `CAUSEWAY_BOOTSTRAP_TOKEN` valid for the tenant `default`.
-async fn admit_bootstrap_token(registry: &Registry) -> Result<(), String> {
-    let Ok(text) = std::env::var("CAUSEWAY_BOOTSTRAP_TOKEN") else { return Ok(()) };
+/// Makes a token valid for the tenant `default`.
+async fn admit_bootstrap_token(registry: &Registry, token: &Token) -> Result<(), String> {
     let told = |error: causeway_registry::Error| format!("CAUSEWAY_BOOTSTRAP_TOKEN: {error}");
-    let token = Token::chosen(&text).map_err(told)?;
     let operator = registry.operator();
     let tenant = match operator.tenant("default").await.map_err(told)? {
         Some(tenant) => tenant,
         None => operator.create_tenant("default").await.map_err(told)?,
     };
-    operator.admit_token(&tenant, &token, "bootstrap").await.map_err(told)
+    operator.admit_token(&tenant, token, "bootstrap").await.map_err(told)
 }
 
 fn open_gate(config: &Config, listener: &TcpListener, admin: &TcpListener) -> Result<Arc<Gate>, String> {
