@@ -25,6 +25,11 @@ test: check components _python _postgres
     cargo test --release --manifest-path sdk/rust/Cargo.toml --workspace
     cargo test --release --manifest-path components/Cargo.toml --workspace
 
+# Run the cases that take minutes: gigabytes through a mount.
+soak: build _python
+    @tests/lib/packages.sh fuse
+    CAUSEWAY_SOAK=1 cargo test --release -p causeway-e2e -p causeway-server --test e2e -- large::
+
 # Formatting, lints, licences and bans.
 check: deny
     cargo fmt --all --check
