@@ -367,7 +367,10 @@ impl Vfs {
     pub async fn release(&self, handle: u64) {
         let open = lock(&self.handles).remove(&handle);
         if let Some(open) = open {
-            self.volume.release(open.file.clone(), handle, self.keeps_read()).await;
+            let file = open.file.clone();
+            // Else what it read could not be put away.
+            drop(open);
+            self.volume.release(file, handle, self.keeps_read()).await;
         }
     }
 

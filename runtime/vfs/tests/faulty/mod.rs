@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use causeway_storage::{
-    Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, MemorySource, Node, Page, Path, Result, Room,
+    Algorithm, Body, Can, Cursor, DigestValue, Entry, Error, ErrorKind, Features, Identity, Kind, MemorySource, Node, Page, Path, Result, Room,
     Source, Span, Storage, Timestamp, WriteIntent, WriteLog, WriteLogNone, collect,
 };
 
@@ -24,8 +24,12 @@ pub(crate) struct Faulty {
     random: AtomicU64,
     /// No call ends.
     hanging: AtomicBool,
+    /// Calls that did not end.
+    hung: AtomicU64,
     /// The next change happens and its answer is lost.
     losing_next: AtomicBool,
+    /// Entries carry the MD5 of their content.
+    digests: AtomicBool,
     /// What was asked of contents.
     reads: Mutex<Vec<Span>>,
 }
@@ -48,7 +52,9 @@ impl Faulty {
             loses: AtomicU64::new(0),
             random: AtomicU64::new(0x2545_f491_4f6c_dd1d),
             hanging: AtomicBool::new(false),
+            hung: AtomicU64::new(0),
             losing_next: AtomicBool::new(false),
+            digests: AtomicBool::new(false),
             reads: Mutex::default(),
         }
     }
@@ -138,6 +144,11 @@ impl Faulty {
         self.hanging.store(hanging, Ordering::SeqCst);
     }
 
+    /// How many calls never ended so far.
+    pub(crate) fn hung(&self) -> u64 {
+        self.hung.load(Ordering::SeqCst)
+    }
+
     /// The next change happens, and its answer gets lost.
     pub(crate) fn lose_next(&self) {
         self.losing_next.store(true, Ordering::SeqCst);
@@ -148,6 +159,11 @@ impl Faulty {
         !self.losing_next.load(Ordering::SeqCst)
     }
 
+    /// From now on, entries carry the MD5 of their content.
+    pub(crate) fn show_digests(&self) {
+        self.digests.store(true, Ordering::SeqCst);
+    }
+
     /// The spans of content that were asked for so far.
     pub(crate) fn reads(&self) -> Vec<Span> {
         self.reads.lock().unwrap().clone()
@@ -155,6 +171,7 @@ impl Faulty {
 
     async fn check(&self) -> Result<()> {
         if self.hanging.load(Ordering::SeqCst) {
+            self.hung.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
         }
         if self.failing.load(Ordering::SeqCst) || self.happens(self.fails.load(Ordering::SeqCst)) {
@@ -178,7 +195,15 @@ impl Storage for Faulty {
 
     async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
         self.check().await?;
-        self.inner.stat(path).await
+        let mut entry = self.inner.stat(path).await?;
+        if self.digests.load(Ordering::SeqCst)
+            && let Some(entry) = entry.as_mut().filter(|entry| entry.kind == Kind::File)
+        {
+            let content = self.stored(path).await.unwrap_or_default();
+            let value = causeway_digest::digest_bytes(Algorithm::Md5, &content);
+            entry.digests = vec![DigestValue { algorithm: Algorithm::Md5, value }];
+        }
+        Ok(entry)
     }
 
     async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {

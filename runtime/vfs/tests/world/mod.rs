@@ -69,6 +69,12 @@ impl World {
         self.vfs = Some(Vfs::new(volume, self.config));
     }
 
+    /// Behaves otherwise from now on.
+    pub(crate) fn reconfigure(&mut self, config: VfsConfig) {
+        self.config = config;
+        self.vfs().reconfigure(config);
+    }
+
     /// Waits until nothing is pending.
     pub(crate) async fn drained(&self) {
         let pending = self.volume().drain(Duration::from_secs(86_400)).await;
