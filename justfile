@@ -19,9 +19,9 @@ demo: build _python
     @python tests/demo.py "{{ target }}/release/causeway" "$CAUSEWAY_COMPONENTS"
 
 # Run every check and every test.
-test: check components _python _postgres
+test: check build _hostile _python _postgres
     @tests/lib/packages.sh fuse
-    cargo test --release --workspace
+    CAUSEWAY_BINARY="{{ target }}/release/causeway" cargo test --release --workspace
     cargo test --release --manifest-path sdk/rust/Cargo.toml --workspace
     cargo test --release --manifest-path components/Cargo.toml --workspace
 
@@ -37,6 +37,7 @@ check: deny
     cargo fmt --manifest-path components/Cargo.toml --all --check
     cargo clippy --release --workspace --all-targets -- -D warnings
     cargo clippy --release --manifest-path sdk/rust/Cargo.toml --workspace --all-targets -- -D warnings
+    cargo fmt --manifest-path tests/hostile/Cargo.toml --all --check
     cargo clippy --release --manifest-path components/Cargo.toml --workspace --all-targets -- -D warnings
 
 # Build the program and the components.
@@ -62,7 +63,7 @@ deny:
         echo "installing cargo-deny $version"
         cargo install --quiet --locked --debug --root "{{ cache }}/tools" --version "$version" cargo-deny
     fi
-    for tree in . sdk/rust components; do
+    for tree in . sdk/rust components tests/hostile; do
         echo "licences, bans and sources of $tree:"
         cargo-deny --offline --log-level error --manifest-path "$tree/Cargo.toml" --config deny.toml check licenses bans sources
     done
@@ -79,6 +80,10 @@ db: _postgres
 # Begin a new provider from the one shape that all of them have.
 new-provider name:
     @components/new-provider "{{ name }}"
+
+# Components that misbehave, never put beside the real ones.
+_hostile:
+    @components/build.sh "{{ target }}/hostile" tests/hostile
 
 _python:
     @tests/lib/python.sh
