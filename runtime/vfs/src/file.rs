@@ -63,6 +63,10 @@ impl OpenFile {
         self.lock().held = held;
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.handles.load(Ordering::SeqCst) > 0
+    }
+
     pub(crate) fn set_path(&self, path: Path) {
         self.lock().path = path;
     }
@@ -202,12 +206,15 @@ impl Volume {
         Err(VfsError::Stale)
     }
 
-    /// Whether a change of this path is being made at the provider at this moment.
+    /// Whether what stands at this path is being moved at the provider at this moment.
     fn is_moving(&self, path: &Path) -> bool {
         let state = self.state();
         self.journal().read(|intents, _| {
-            let executing = intents.values().filter(|intent| state.executing.contains(&intent.id));
-            executing.into_iter().any(|intent| intent.action.paths().any(|touched| path.is_within(touched)))
+            let executing = state.executing.iter().filter_map(|id| intents.get(id));
+            executing.into_iter().any(|intent| match &intent.action {
+                Action::Rename { from, to, .. } => path.is_within(&from.path) || path.is_within(to),
+                _ => false,
+            })
         })
     }
 
@@ -450,7 +457,7 @@ impl Volume {
         if let Held::Working { working, .. } = file.held() {
             self.no_longer_writes(working.staged.id(), handle);
         }
-        if file.handles.fetch_sub(1, Ordering::Relaxed) > 1 {
+        if file.handles.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
         }
         {

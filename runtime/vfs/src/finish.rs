@@ -149,7 +149,8 @@ impl Volume {
                     && Arc::ptr_eq(&held, &working)
                 {
                     file.set_held(Held::Clean { seen: seen.clone(), content: content.clone() });
-                    open = true;
+                    // Who closes it from now on finds it clean, and puts it away.
+                    open |= file.is_open();
                 }
             }
             if !keep && !open {

@@ -10,7 +10,8 @@ mod faulty;
 mod world;
 use world::World;
 
-const LARGE: usize = 3 << 20;
+/// What someone else stored.
+static LARGE: [u8; 3 << 20] = [1; 3 << 20];
 
 /// Writes `bytes` at `offset` of an existing file and closes it.
 async fn edit(world: &World, name: &str, offset: u64, bytes: &[u8]) {
@@ -31,6 +32,9 @@ async fn everything_pending_becomes_files_and_an_account() {
     world.write(1, "old", b"stored").await.unwrap();
     let (directory, _) = world.vfs().make_directory(1, "d").await.unwrap();
     world.drained().await;
+    for (parent, name) in [(directory, "new"), (1, "tmp"), (1, "doc"), (1, "made")] {
+        world.vfs().lookup(parent, name).await.unwrap_err();
+    }
     world.storage.fail_all(true);
     world.write(directory, "new", b"not uploaded").await.unwrap();
     world.write(1, "tmp", b"renamed").await.unwrap();
@@ -55,10 +59,9 @@ async fn everything_pending_becomes_files_and_an_account() {
 
 #[tokio::test]
 async fn what_cannot_be_completed_is_kept_and_told() {
-    let config = VfsConfig { cache_mode: CacheMode::Off, dir_cache_time_ms: u64::MAX, ..VfsConfig::default() };
+    let config = VfsConfig { dir_cache_time_ms: u64::MAX, ..VfsConfig::default() };
     let mut world = World::new(Can::empty(), config).await;
-    world.write(1, "f", &vec![1; LARGE]).await.unwrap();
-    world.reconfigure(VfsConfig { cache_mode: CacheMode::Writes, ..config });
+    world.storage.put("f", &LARGE).await;
     world.vfs().lookup(1, "f").await.unwrap();
     world.storage.fail_all(true);
     edit(&world, "f", 10, b"mine").await;
@@ -111,16 +114,13 @@ async fn an_edit_of_what_was_read_before_becomes_a_conflict_copy() {
 
 #[tokio::test]
 async fn an_edit_whose_base_is_gone_stays_visible_and_can_be_taken_along() {
-    let config = VfsConfig { cache_mode: CacheMode::Off, dir_cache_time_ms: u64::MAX, ..VfsConfig::default() };
+    let config = VfsConfig { dir_cache_time_ms: u64::MAX, ..VfsConfig::default() };
     let mut world = World::new(Can::empty(), config).await;
-    world.write(1, "f", &vec![1; LARGE]).await.unwrap();
-    world.reconfigure(VfsConfig { cache_mode: CacheMode::Writes, ..config });
+    world.storage.put("f", &LARGE).await;
     world.vfs().lookup(1, "f").await.unwrap();
     world.storage.put("f", b"THEIRS").await;
     edit(&world, "f", 10, b"mine").await;
-    while world.volume().pending().blocked == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    world.volume().drain(Duration::from_secs(2)).await;
     let pending = world.volume().pending();
     assert_eq!((pending.changes, pending.blocked), (1, 1));
     assert!(pending.last_error.unwrap().contains("is gone"));
