@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use causeway_storage::{
-    Algorithm, Body, Can, Cursor, DigestValue, Entry, Error, ErrorKind, Features, Identity, Kind, MemorySource, Node, Page, Path, Result, Room,
-    Source, Span, Storage, Timestamp, WriteIntent, WriteLog, WriteLogNone, collect,
+    Algorithm, Body, Can, Cursor, DigestValue, Entry, Error, ErrorKind, Features, Identity, Kind, MemorySource, Node,
+    Page, Path, Result, Room, Source, Span, Storage, Timestamp, WriteIntent, WriteLog, WriteLogNone, collect,
 };
 
 #[derive(Debug)]
