@@ -183,26 +183,7 @@ impl Standing {
 #[async_trait]
 impl Mounts for Standing {
     fn place(&self, tenant: &Tenant, id: &MountId, wanted: Option<&str>) -> std::result::Result<String, MountError> {
-        let wrong = |message: &str| MountError::Path(message.into());
-        let own = self.inner.root.join(tenant.name());
-        let path = match wanted {
-            None => self.inner.root.join(id.as_str()),
-            Some(wanted) => {
-                let below = match wanted.strip_prefix('/') {
-                    None => Path::new(wanted),
-                    Some(_) => Path::new(wanted)
-                        .strip_prefix(&own)
-                        .map_err(|_| MountError::Path(format!("must be relative, or begin with {}", own.display())))?,
-                };
-                let below = below.to_str().ok_or_else(|| wrong("must be text"))?;
-                let names = Names::parse(below).map_err(|error| MountError::Path(error.to_string()))?;
-                if names.is_root() {
-                    return Err(wrong("must name a directory below the directory of mounts"));
-                }
-                own.join(names.as_str())
-            }
-        };
-        Ok(path.to_str().ok_or_else(|| wrong("must be text"))?.to_owned())
+        point::place(&self.inner.root, tenant.name(), id.as_str(), wanted).map_err(MountError::Path)
     }
 
     async fn mount(

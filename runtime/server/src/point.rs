@@ -57,6 +57,29 @@ pub(crate) fn root(given: Option<&Path>, data_dir: &Path) -> io::Result<PathBuf>
     root.canonicalize()
 }
 
+/// Where a tenant's mount stands: in a directory of its own name below the root, or by default directly below the root under
+/// the mount's id. The error is a sentence that begins after the field's name.
+pub(crate) fn place(root: &Path, tenant: &str, id: &str, wanted: Option<&str>) -> Result<String, String> {
+    let own = root.join(tenant);
+    let path = match wanted {
+        None => root.join(id),
+        Some(wanted) => {
+            let below = match wanted.starts_with('/') {
+                false => Path::new(wanted),
+                true => Path::new(wanted)
+                    .strip_prefix(&own)
+                    .map_err(|_| format!("must be relative, or begin with {}", own.display()))?,
+            };
+            let names = Names::parse(below.to_str().unwrap_or_default()).map_err(|error| error.to_string())?;
+            if names.is_root() {
+                return Err("must name a directory below the directory of mounts".into());
+            }
+            own.join(names.as_str())
+        }
+    };
+    Ok(path.to_str().ok_or("must be text")?.to_owned())
+}
+
 /// Makes and opens the mount point `names` below `root`. It must be empty and nothing be mounted on it.
 pub(crate) fn open(root: &Path, names: &Names) -> Result<OwnedFd, PointError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -129,6 +152,35 @@ mod tests {
 
     fn names(text: &str) -> Names {
         Names::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_tenants_mounts_stand_in_its_own_directory() {
+        let place = |wanted| place(Path::new("/m"), "acme", "mount_1", wanted);
+        assert_eq!(place(None).as_deref(), Ok("/m/mount_1"));
+        assert_eq!(place(Some("photos/2025")).as_deref(), Ok("/m/acme/photos/2025"));
+        assert_eq!(place(Some("/m/acme/photos")).as_deref(), Ok("/m/acme/photos"));
+        // Not another's, not everyone's, not the machine's, whatever it is spelled like.
+        for wrong in [
+            "/m/other/photos",
+            "/m/acme-2/photos",
+            "/m/acme",
+            "/m/acme/",
+            "/m/photos",
+            "/m",
+            "/etc",
+            "/",
+            "//m/acme/x/../../other",
+            "/m/acme/../other/photos",
+            "../other/photos",
+            "a/../../other",
+            "a/./b",
+            "..",
+            ".",
+            "",
+        ] {
+            assert!(place(Some(wrong)).is_err(), "{wrong}: {:?}", place(Some(wrong)));
+        }
     }
 
     #[test]
