@@ -325,3 +325,52 @@ fn a_listing_that_fails_on_page_two_is_an_error_and_never_short() {
     let listed: Result<Vec<_>, _> = fs::read_dir(fixture.root()).and_then(|entries| entries.collect());
     assert_eq!(listed.unwrap_err().raw_os_error(), Some(5), "EIO");
 }
+
+static LARGE: [u8; 16 << 20] = [7; 16 << 20];
+
+#[test]
+fn a_small_random_read_fetches_one_chunk() {
+    let fixture = Fixture::new();
+    fixture.runtime.block_on(fixture.storage.put("big", &LARGE));
+    let mut block = [0; 4096];
+    File::open(fixture.at("big")).unwrap().read_exact_at(&mut block, 5_500_000).unwrap();
+    let reads = fixture.storage.reads();
+    assert_eq!(reads.len(), 1, "{reads:?}");
+    assert!(reads[0].size <= 1 << 20, "{reads:?}");
+}
+
+#[test]
+fn a_sequential_read_asks_for_several_chunks_at_once() {
+    let fixture = Fixture::new();
+    fixture.runtime.block_on(fixture.storage.put("big", &LARGE));
+    assert!(fs::read(fixture.at("big")).unwrap() == LARGE);
+    let reads = fixture.storage.reads();
+    assert!(reads.len() < 10 && reads.iter().any(|span| span.size >= 4 << 20), "{reads:?}");
+    assert_eq!(reads.iter().map(|span| span.size).sum::<u64>(), 16 << 20, "nothing twice");
+}
+
+#[test]
+fn a_mode_that_would_not_hold_is_refused_and_a_masked_one_is_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let fixture = Fixture::new();
+    fs::write(fixture.at("f"), "x").unwrap();
+    let set = |mode| fs::set_permissions(fixture.at("f"), fs::Permissions::from_mode(mode));
+    set(0o600).unwrap();
+    set(0o644).unwrap();
+    assert_eq!(set(0o400).unwrap_err().raw_os_error(), Some(1), "EPERM");
+    assert_eq!(set(0o4600).unwrap_err().raw_os_error(), Some(1), "EPERM");
+    assert_eq!(fs::metadata(fixture.at("f")).unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn the_time_of_a_directory_stays_set_over_a_rename_and_a_restart() {
+    let mut fixture = Fixture::new();
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::create_dir(fixture.at("d")).unwrap();
+    File::open(fixture.at("d")).unwrap().set_modified(time).unwrap();
+    fs::rename(fixture.at("d"), fixture.at("e")).unwrap();
+    fixture.drain();
+    fixture.stop();
+    fixture.mount(VfsConfig::default());
+    assert_eq!(fs::metadata(fixture.at("e")).unwrap().modified().unwrap(), time);
+}
