@@ -1,4 +1,5 @@
 //! Components that misbehave, in the host as it is run. Each test is a promise to whoever lets somebody else's code in.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The S3 provider as it is shipped, in the host as it is run, against a server that knows neither.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod support;
 
