@@ -1,0 +1,54 @@
+//! What the cache may hold, and who sees it: what does not fit is refused, and mounts of one backend share everything.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use causeway_storage::{Can, ErrorKind, Path};
+use causeway_vfs::{CacheMode, OpenMode, Vfs, VfsConfig, VfsError};
+
+mod faulty;
+mod world;
+use world::World;
+
+fn at_most(mebibytes: u64) -> VfsConfig {
+    let cache_max_size = Some(mebibytes << 20);
+    VfsConfig { cache_mode: CacheMode::Full, cache_max_size, dir_cache_time_ms: u64::MAX, ..VfsConfig::default() }
+}
+
+#[tokio::test]
+async fn more_than_fits_is_refused_and_what_was_acknowledged_is_uploaded() {
+    let world = World::new(Can::empty(), at_most(8)).await;
+    world.vfs().lookup(1, "f").await.unwrap_err();
+    world.storage.fail_all(true);
+    let mode = OpenMode { read: true, write: true, ..OpenMode::default() };
+    let (_, _, handle) = world.vfs().create(1, "f", mode, true).await.unwrap();
+    let mut written = 0;
+    let refused = loop {
+        match world.vfs().write(handle, written, vec![7; 1 << 20]).await {
+            Ok(()) => written += 1 << 20,
+            Err(error) => break error,
+        }
+        assert!(written <= 8 << 20);
+    };
+    assert!(matches!(&refused, VfsError::Storage(error) if error.kind == ErrorKind::QuotaExceeded), "{refused:?}");
+    assert!(written >= 7 << 20, "{written}");
+    world.vfs().flush(handle).await.unwrap();
+    world.vfs().release(handle).await;
+    world.storage.fail_all(false);
+    world.volume().retry().await.unwrap();
+    world.drained().await;
+    assert_eq!(world.storage.stored(&Path::parse("f").unwrap()).await.unwrap().len() as u64, written);
+}
+
+#[tokio::test]
+async fn two_mounts_of_one_backend_see_each_others_changes_at_once() {
+    let world = World::new(Can::empty(), at_most(64)).await;
+    let other = Vfs::new(world.volume().clone(), at_most(64));
+    other.lookup(1, "f").await.unwrap_err();
+    world.storage.fail_all(true);
+    world.write(1, "f", b"first").await.unwrap();
+    assert_eq!(other.lookup(1, "f").await.unwrap().1.size, 5);
+    other.unlink(1, "f").await.unwrap();
+    assert!(world.vfs().lookup(1, "f").await.is_err());
+    world.storage.fail_all(false);
+    world.volume().retry().await.unwrap();
+    world.drained().await;
+}
