@@ -240,7 +240,8 @@ fn watch(pid: Arc<Mutex<Option<Pid>>>, limit: Duration) -> Sender<()> {
     alive
 }
 
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+/// All files below a directory.
+pub(crate) fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         match std::fs::symlink_metadata(&path).unwrap().file_type() {

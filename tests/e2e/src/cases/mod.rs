@@ -41,6 +41,7 @@ pub(crate) fn all() -> Vec<Trial> {
         several::mounts_of_one_backend_see_each_other,
         several::a_live_mount_is_changed,
         several::a_removed_mount_drains_first,
+        several::what_is_pending_can_be_set_aside,
         several::a_local_folder_is_a_jail,
         several::memory_is_mounted_like_the_rest,
         several::an_alias_stands_for_a_place_in_s3,

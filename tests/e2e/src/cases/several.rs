@@ -83,6 +83,28 @@ pub(crate) fn a_removed_mount_drains_first() {
     scene.end();
 }
 
+pub(crate) fn what_is_pending_can_be_set_aside() {
+    let scene = Scene::new(rclone());
+    let api = &scene.program.api;
+    let backend = scene.connect(json!({}));
+    let mount = api.mount(&backend, json!({}));
+    scene.proxy.always(Kind::Put, Act::Answer(503, Vec::new(), String::new()));
+    fs::write(mount.path.join(&scene.bucket).join("stuck"), bytes(1, 50_000)).unwrap();
+    // It does not wait, and the file is not lost with the mount.
+    api.delete(&format!("/api/v1/mounts/{}?force=true", mount.id)).expect(200);
+    let path = format!("/api/v1/backends/{backend}");
+    assert_eq!(api.delete(&path).expect(409)["code"], "PENDING_UPLOADS");
+    let gone = api.delete(&format!("{path}?discard_pending=true")).expect(200);
+    let told = gone["message"].as_str().unwrap();
+    let (_, place) = told.split_once(" lies in ").unwrap_or_else(|| panic!("{told}"));
+    let mut files = Vec::new();
+    crate::program::collect(std::path::Path::new(place), &mut files);
+    let found = files.iter().any(|file| digest(&fs::read(file).unwrap()) == digest(&bytes(1, 50_000)));
+    assert!(found, "what was not uploaded is not among {files:?}");
+    api.get(&path).expect(404);
+    scene.end();
+}
+
 pub(crate) fn a_local_folder_is_a_jail() {
     let stage = Stage::new();
     let (root, outside) = (stage.directory("local"), stage.directory("outside"));
