@@ -28,7 +28,7 @@ test: check build _hostile _python _postgres
 # Run the cases that take minutes: gigabytes through a mount.
 soak: build _python
     @tests/lib/packages.sh fuse
-    CAUSEWAY_SOAK=1 cargo test --release -p causeway-e2e -p causeway-server --test e2e -- large::
+    CAUSEWAY_SOAK=1 CAUSEWAY_BINARY="{{ target }}/release/causeway" cargo test --release -p causeway-e2e -p causeway-server --test e2e -- large::
 
 # Formatting, lints, licences and bans.
 check: deny
@@ -52,7 +52,7 @@ components:
 
 # Measure, as ratios within one run.
 bench: build
-    cargo bench -p causeway-bench
+    cargo bench -p causeway-bench -p causeway-server --bench plan
 
 # Licences, bans and sources; advisories where their database can be had.
 deny:

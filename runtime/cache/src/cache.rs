@@ -34,7 +34,6 @@ const PROGRESS_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Cache {
     index: Arc<Index>,
-    directory: PathBuf,
     content: PathBuf,
     ids: Arc<AtomicU64>,
     quarantined: Vec<String>,
@@ -55,12 +54,7 @@ impl Cache {
         let (known, mut highest) = known_files(&index)?;
         let quarantined = sort_out(&content, &directory.join("quarantine"), &known, &mut highest)?;
         let ids = Arc::new(AtomicU64::new(highest + 1));
-        Ok(Arc::new(Cache { index, directory: directory.to_owned(), content, ids, quarantined, _lock: lock }))
-    }
-
-    /// Where it is.
-    pub fn directory(&self) -> &FilePath {
-        &self.directory
+        Ok(Arc::new(Cache { index, content, ids, quarantined, _lock: lock }))
     }
 
     /// Files of working copies that no record names, set aside when the cache was opened.
@@ -315,9 +309,14 @@ impl Scope {
     /// Blocking.
     pub fn admit_fetch(&self, object: &Object, size_bytes: u64) -> Result<()> {
         match self.admit(size_bytes) {
-            Err(error) if error.kind == ErrorKind::QuotaExceeded && object.present_bytes() > 0 => {
-                object.empty()?;
-                self.evict()
+            // Changes that wait may fill the cache alone, and an edit among them may need this very content before it can be
+            // uploaded: so a fetch waits for nothing but the disk, and keeps no more than it brings.
+            Err(error) if error.kind == ErrorKind::QuotaExceeded => {
+                if object.present_bytes() > 0 {
+                    object.empty()?;
+                    self.evict()?;
+                }
+                if self.free_bytes()? < RESERVE_BYTES.saturating_add(size_bytes) { Err(error) } else { Ok(()) }
             }
             other => other,
         }

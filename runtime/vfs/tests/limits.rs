@@ -52,3 +52,25 @@ async fn two_mounts_of_one_backend_see_each_others_changes_at_once() {
     world.volume().retry().await.unwrap();
     world.drained().await;
 }
+
+#[tokio::test]
+async fn an_edit_is_uploaded_although_its_base_does_not_fit_beside_it() {
+    let world = World::new(Can::empty(), at_most(4)).await;
+    let base: &'static [u8] = Box::leak(vec![1; 8 << 20].into_boxed_slice());
+    world.storage.put("f", base).await;
+    let (inode, _) = world.vfs().lookup(1, "f").await.unwrap();
+    world.storage.fail_all(true);
+    let mode = OpenMode { read: false, write: true, ..OpenMode::default() };
+    let handle = world.vfs().open(inode, mode).await.unwrap();
+    for mebibyte in 0..3 {
+        world.vfs().write(handle, mebibyte << 20, vec![2; 1 << 20]).await.unwrap();
+    }
+    world.vfs().flush(handle).await.unwrap();
+    world.vfs().release(handle).await;
+    world.storage.fail_all(false);
+    world.volume().retry().await.unwrap();
+    world.drained().await;
+    let stored = world.storage.stored(&Path::parse("f").unwrap()).await.unwrap();
+    assert!(stored[..3 << 20].iter().all(|byte| *byte == 2) && stored[3 << 20..].iter().all(|byte| *byte == 1));
+    assert_eq!(stored.len(), base.len());
+}

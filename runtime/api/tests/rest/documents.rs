@@ -9,7 +9,7 @@ use crate::stage::Stage;
 #[tokio::test]
 async fn types_and_defaults_are_those_of_the_tables() {
     let stage = Stage::new().await;
-    let tables: Value = serde_json::from_str(include_str!("../fixtures/options.json")).unwrap();
+    let tables: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/options.json")).unwrap();
     let answer = stage.get("/api/v1/providers").await.json();
     assert_eq!(answer["count"], 5);
     let mut compared = 0;

@@ -325,7 +325,7 @@ impl Vault {
 
     /// With the name and the options of `s3`, from the tables of the pages.
     fn with_the_table_of_s3() -> Vault {
-        let tables: Value = serde_json::from_str(include_str!("../fixtures/options.json")).unwrap();
+        let tables: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/options.json")).unwrap();
         let options = tables["s3"].as_array().unwrap().iter().map(|row| {
             let name = row["name"].as_str().unwrap();
             let secret = ["secret_access_key", "session_token", "sse_customer_key", "sse_customer_key_base64"];
