@@ -65,6 +65,7 @@ deny:
     fi
     for tree in . sdk/rust components tests/hostile; do
         echo "licences, bans and sources of $tree:"
+        cargo fetch --quiet --locked --manifest-path "$tree/Cargo.toml"
         cargo-deny --offline --log-level error --manifest-path "$tree/Cargo.toml" --config deny.toml check licenses bans sources
     done
     if timeout 60 cargo-deny --log-level off fetch db >/dev/null 2>&1; then
