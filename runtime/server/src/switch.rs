@@ -3,10 +3,11 @@
 #![deny(clippy::missing_trait_methods)]
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_storage::{
-    Body, Cursor, Entry, Features, Identity, Node, Page, Path, Result, Room, Source, Span, Storage, Timestamp,
+    Body, Cursor, Entry, Features, Identity, News, Node, Page, Path, Result, Room, Source, Span, Storage, Timestamp,
     WriteIntent, WriteLog,
 };
 use futures::TryStreamExt;
@@ -95,5 +96,29 @@ impl Storage for Switch {
 
     async fn room(&self) -> Result<Room> {
         self.health.during(self.now().room()).await
+    }
+
+    async fn purge(&self, directory: &Node) -> Result<()> {
+        self.health.during(self.now().purge(directory)).await
+    }
+
+    async fn link(&self, node: &Node, lives: Option<Duration>) -> Result<String> {
+        self.health.during(self.now().link(node, lives)).await
+    }
+
+    async fn unlink(&self, node: &Node) -> Result<()> {
+        self.health.during(self.now().unlink(node)).await
+    }
+
+    async fn clean(&self, directory: &Node) -> Result<()> {
+        self.health.during(self.now().clean(directory)).await
+    }
+
+    async fn versions(&self, file: &Node, cursor: Option<&Cursor>) -> Result<Page> {
+        self.health.during(self.now().versions(file, cursor)).await
+    }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<News> {
+        self.health.during(self.now().changes(cursor)).await
     }
 }

@@ -34,6 +34,18 @@ bitflags! {
         const DUPLICATES = 1 << 13;
         /// `room`.
         const ROOM = 1 << 14;
+        /// `copy_to` for directories.
+        const COPY_DIRECTORIES = 1 << 15;
+        /// `purge`.
+        const PURGE = 1 << 16;
+        /// `link` and `unlink`.
+        const LINKS = 1 << 17;
+        /// `clean`.
+        const CLEAN = 1 << 18;
+        /// `versions`.
+        const VERSIONS = 1 << 19;
+        /// `changes`.
+        const CHANGES = 1 << 20;
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Body, Cursor, Entry, Error, Features, Node, Page, Path, Result, Source, Span, Timestamp, WriteLog};
+use crate::{Body, Cursor, Entry, Error, Features, News, Node, Page, Path, Result, Source, Span, Timestamp, WriteLog};
 
 /// Whom the provider takes us for.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -110,5 +111,42 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// How much room there is.
     async fn room(&self) -> Result<Room> {
         Err(Error::unsupported("tell how much room there is"))
+    }
+
+    /// Removes a directory with all that is in it. Missing is `NotFound`, a file `NotADirectory`.
+    async fn purge(&self, directory: &Node) -> Result<()> {
+        let _ = directory;
+        Err(Error::unsupported("remove a directory with all that is in it"))
+    }
+
+    /// A URL under which anyone can read the node, ending after this time; `Unsupported` where the provider cannot end it.
+    async fn link(&self, node: &Node, lives: Option<Duration>) -> Result<String> {
+        let _ = (node, lives);
+        Err(Error::unsupported("make links for the public"))
+    }
+
+    /// Takes the links of a node back.
+    async fn unlink(&self, node: &Node) -> Result<()> {
+        let _ = node;
+        Err(Error::unsupported("take links back"))
+    }
+
+    /// Empties the trash below a directory and removes what interrupted writes left there, as far as the provider tells
+    /// one directory's from another's.
+    async fn clean(&self, directory: &Node) -> Result<()> {
+        let _ = directory;
+        Err(Error::unsupported("clean up"))
+    }
+
+    /// The versions of a file, newest first: a node with an entry's cookie and version reads that version.
+    async fn versions(&self, file: &Node, cursor: Option<&Cursor>) -> Result<Page> {
+        let _ = (file, cursor);
+        Err(Error::unsupported("list old versions"))
+    }
+
+    /// What happened since a cursor; without one, nothing yet and the cursor of now.
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<News> {
+        let _ = cursor;
+        Err(Error::unsupported("tell what changed"))
     }
 }

@@ -2,11 +2,12 @@
 #![deny(clippy::missing_trait_methods)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_storage::{
-    Body, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, Page, Path, Result, Room, Source, Span,
-    Storage, Timestamp, WriteIntent, WriteLog,
+    Body, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, News, Node, Page, Path, Result, Room, Source,
+    Span, Storage, Timestamp, WriteIntent, WriteLog,
 };
 
 /// A storage below a directory of another.
@@ -104,5 +105,34 @@ impl Storage for Rooted {
 
     async fn room(&self) -> Result<Room> {
         self.inner.room().await
+    }
+
+    async fn purge(&self, directory: &Node) -> Result<()> {
+        if directory.path.is_root() {
+            return Err(Error::new(ErrorKind::Denied, "the root cannot be removed"));
+        }
+        self.inner.purge(&self.node(directory)?).await
+    }
+
+    async fn link(&self, node: &Node, lives: Option<Duration>) -> Result<String> {
+        self.inner.link(&self.node(node)?, lives).await
+    }
+
+    async fn unlink(&self, node: &Node) -> Result<()> {
+        self.inner.unlink(&self.node(node)?).await
+    }
+
+    async fn clean(&self, directory: &Node) -> Result<()> {
+        self.inner.clean(&self.node(directory)?).await
+    }
+
+    async fn versions(&self, file: &Node, cursor: Option<&Cursor>) -> Result<Page> {
+        self.inner.versions(&self.node(file)?, cursor).await
+    }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<News> {
+        let News { changes, cursor, more } = self.inner.changes(cursor).await?;
+        let changes = changes.into_iter().filter_map(|change| change.below(&self.root)).collect();
+        Ok(News { changes, cursor, more })
     }
 }

@@ -3,12 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use causeway_storage::{
-    Algorithm, Body, Can, Cursor, DigestValue, Entry, Error, ErrorKind, Features, Identity, Kind, MemorySource, Node,
-    Page, Path, Result, Room, Source, Span, Storage, Timestamp, WriteIntent, WriteLog, WriteLogNone, collect,
+    Algorithm, Body, Can, Cursor, DigestValue, Entry, Error, ErrorKind, Features, Identity, Kind, MemorySource, News,
+    Node, Page, Path, Result, Room, Source, Span, Storage, Timestamp, WriteIntent, WriteLog, WriteLogNone, collect,
 };
 
 #[derive(Debug)]
@@ -262,5 +263,35 @@ impl Storage for Faulty {
     async fn room(&self) -> Result<Room> {
         self.check().await?;
         self.inner.room().await
+    }
+
+    async fn purge(&self, directory: &Node) -> Result<()> {
+        self.check().await?;
+        self.answer(self.inner.purge(directory).await?)
+    }
+
+    async fn link(&self, node: &Node, lives: Option<Duration>) -> Result<String> {
+        self.check().await?;
+        self.inner.link(node, lives).await
+    }
+
+    async fn unlink(&self, node: &Node) -> Result<()> {
+        self.check().await?;
+        self.inner.unlink(node).await
+    }
+
+    async fn clean(&self, directory: &Node) -> Result<()> {
+        self.check().await?;
+        self.inner.clean(directory).await
+    }
+
+    async fn versions(&self, file: &Node, cursor: Option<&Cursor>) -> Result<Page> {
+        self.check().await?;
+        self.inner.versions(file, cursor).await
+    }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<News> {
+        self.check().await?;
+        self.inner.changes(cursor).await
     }
 }
