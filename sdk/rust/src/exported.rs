@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-use crate::bindings::causeway::provider::content;
 use crate::bindings::causeway::provider::requests::{Piece, Response};
+use crate::bindings::causeway::provider::{content, gathering};
 pub use crate::bindings::exports::causeway::provider::{
-    browsing, changes, cleaning, copying, directories, jobs, links, moving, purging, reading, removing, room, session,
-    setup, times, versions, writing,
+    browsing, changes, cleaning, copying, decoding, directories, jobs, links, moving, purging, reading, removing, room,
+    session, setup, times, versions, walking, writing,
 };
 use crate::nouns::{self, Entry, ErrorKind, Instant, Job, Kind, Node, Outcome, Page, Placed, Problem, Receipt, Span};
 use crate::options::Options as _;
@@ -42,6 +42,8 @@ exported!(
     Provider,
     Paths,
     Browsing,
+    Walking,
+    Decoding,
     Writing,
     Removing,
     Directories,
@@ -129,6 +131,22 @@ impl<T: author::Browsing> browsing::Guest for Browsing<T> {
     fn list_directory(directory: Node, cursor: Option<String>) -> Result<Page> {
         refuse_file(&directory)?;
         open::<T>()?.list(&directory, cursor.as_deref())
+    }
+}
+
+impl<T: author::Walking> walking::Guest for Walking<T> {
+    fn walk(directory: Node, into: &gathering::Sink) -> Result<Option<String>> {
+        let mut push = |found: Vec<Placed>| into.push(&found);
+        let mut sink = author::Sink::new(&mut push);
+        let cursor = open::<T>()?.walk(&directory, &mut sink)?;
+        sink.flush()?;
+        Ok(cursor)
+    }
+}
+
+impl<T: author::Decoding> decoding::Guest for Decoding<T> {
+    fn decode(ticket: String, offset: u64, received: Vec<u8>) -> Result<Vec<u8>> {
+        open::<T>()?.decode(&ticket, offset, &received)
     }
 }
 

@@ -115,6 +115,7 @@ pub mod percent;
 pub mod plan;
 pub mod provider;
 pub mod request;
+pub mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod text;
@@ -122,7 +123,7 @@ pub mod time;
 
 pub use causeway_sdk_macros::{Options, export};
 pub use error::Error;
-pub use host::{now, warn};
+pub use host::{allow_assigned, allow_foreign, now, random, warn};
 pub use nouns::*;
 
 /// What a call answers.
@@ -131,8 +132,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// All that a provider usually names.
 pub mod prelude {
     pub use crate::nouns::*;
-    pub use crate::options::{Duration, Secret, Size};
-    pub use crate::plan::{Begun, PartPlan, Plan, Reuse, Source};
+    pub use crate::options::{Duration, Place, Secret, Size, Uses};
+    pub use crate::plan::{Begun, Decode, PartPlan, Plan, Ranges, Reuse, Segment, Source};
     pub use crate::provider::*;
     pub use crate::request::{Answer, Request};
     pub use crate::text::Text;

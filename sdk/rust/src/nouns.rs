@@ -8,7 +8,8 @@ pub use crate::bindings::exports::causeway::provider::reading::Verdict;
 pub use crate::bindings::exports::causeway::provider::room::Usage;
 pub use crate::bindings::exports::causeway::provider::session::{Question, Step};
 pub use crate::bindings::exports::causeway::provider::setup::{
-    Abilities, Identity, Naming, NormalForm, Oauth, Pace, Problem, Sameness, SigningIn, Slot, Traits,
+    Abilities, Identity, Naming, NormalForm, Oauth, OauthGrant, Pace, Problem, Sameness, ServiceAccount, SigningIn,
+    Slot, Traits,
 };
 pub use crate::bindings::exports::causeway::provider::writing::{
     Cutting, Part, PartAnswer, Progress, Receipt, Remains, WriteIntent,
@@ -37,6 +38,23 @@ impl Problem {
     /// A problem with an option.
     pub fn new(option: impl Into<String>, message: impl Into<String>) -> Problem {
         Problem { option_name: option.into(), message: message.into() }
+    }
+}
+
+impl Oauth {
+    /// By a person's consent, with PKCE, and a client that names itself in a Basic header.
+    pub fn new(authorize_url: impl Into<String>, token_url: impl Into<String>) -> Oauth {
+        Oauth {
+            grant: OauthGrant::Consent,
+            authorize_url: authorize_url.into(),
+            token_url: token_url.into(),
+            scopes: Vec::new(),
+            scope_separator: " ".to_owned(),
+            parameters: Vec::new(),
+            client_in_form: false,
+            pkce: true,
+            redirect_settings: Vec::new(),
+        }
     }
 }
 

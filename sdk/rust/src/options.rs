@@ -3,11 +3,13 @@
 //! The host has checked kinds and choices before a call, so reading cannot fail here; what depends on several options is checked in
 //! `Provider::open`.
 
-pub use crate::bindings::causeway::provider::secret_uses::{Hash, Place};
-use crate::bindings::causeway::provider::secret_uses::{HmacUse, Placement, SecretUse};
+pub use crate::bindings::causeway::provider::secret_uses::{Hash, Place, Rsa};
+use crate::bindings::causeway::provider::secret_uses::{HmacUse, Placement, RsaUse, SecretUse};
 pub use crate::bindings::causeway::provider::settings::Value;
+
 pub use crate::bindings::exports::causeway::provider::setup::{OptionKind, OptionMarks, OptionSpec};
-use crate::text::{SecretRef, Wrap};
+use crate::text::{SecretRef, Text, Wrap};
+use crate::{Result, host};
 
 /// A settings struct; derived.
 pub trait Options: Sized {
@@ -56,13 +58,26 @@ pub struct Duration(pub Option<u64>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
     name: String,
+    field: Option<String>,
     given: bool,
 }
 
 impl Secret {
     /// The slot of this name, or `access-token` where the host runs OAuth.
     pub fn slot(name: impl Into<String>) -> Secret {
-        Secret { name: name.into(), given: true }
+        Secret { name: name.into(), field: None, given: true }
+    }
+
+    /// The token of the host's OAuth.
+    pub fn access_token() -> Secret {
+        Secret::slot("access-token")
+    }
+
+    /// A field of a secret that is a document: a JSON pointer, a key of `key=value;` pairs or of INI lines, or `origin`, `path`, `query`
+    /// of a URL.
+    #[must_use]
+    pub fn field(&self, field: &str) -> Secret {
+        Secret { field: Some(field.to_owned()), ..self.clone() }
     }
 
     /// Whether there is one.
@@ -76,7 +91,47 @@ impl Secret {
     }
 
     pub(crate) fn reference(&self) -> SecretRef {
-        SecretRef { name: self.name.clone(), field: None }
+        SecretRef { name: self.name.clone(), field: self.field.clone() }
+    }
+
+    /// What this field of a secret document says, where the declaration calls it public.
+    pub fn public(&self) -> Option<String> {
+        host::public_field(&self.reference())
+    }
+
+    /// The HMAC of a message with this secret as the key, declared without steps.
+    pub fn hmac(&self, hash: Hash, message: &Text) -> Result<Vec<u8>> {
+        host::hmac(&self.reference(), hash, &[], &message.0)
+    }
+
+    /// The RSA signature of a message with this secret as the private key.
+    pub fn rsa_sign(&self, scheme: Rsa, message: &Text) -> Result<Vec<u8>> {
+        host::rsa_sign(&self.reference(), scheme, &message.0)
+    }
+
+    /// The secret itself: only where the declaration says so and the operator granted it.
+    pub fn reveal(&self) -> Result<Vec<u8>> {
+        host::reveal(&self.reference())
+    }
+
+    /// Fills this slot with what the component made or was told. From then on it is a secret.
+    pub fn seal(&self, value: &[u8]) -> Result<()> {
+        host::seal(&self.name, value)
+    }
+
+    /// Says how long this slot still lives.
+    pub fn expires_in_ms(&self, lives_ms: u64) {
+        host::expire(&self.name, lives_ms);
+    }
+
+    /// Whether this slot is filled and alive.
+    pub fn is_sealed(&self) -> bool {
+        host::sealed(&self.name)
+    }
+
+    /// Empties this slot.
+    pub fn empty(&self) {
+        host::forget(&self.name);
     }
 }
 
@@ -203,7 +258,7 @@ impl Setting for Secret {
     }
 
     fn read(name: &'static str, given: Option<&Value>, _: Option<&str>) -> Secret {
-        Secret { name: name.to_owned(), given: given.is_some() }
+        Secret { name: name.to_owned(), field: None, given: given.is_some() }
     }
 }
 
@@ -211,6 +266,15 @@ impl SecretSetting for Secret {
     fn kind(uses: Uses) -> OptionKind {
         OptionKind::Secret(uses.0)
     }
+}
+
+/// Which list of uses is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Used {
+    Place,
+    Hmac,
+    Rsa,
 }
 
 /// What may be done with one secret; for the derive, and for slots.
@@ -237,10 +301,37 @@ impl Uses {
         self
     }
 
-    /// It may be the key of this HMAC.
+    /// It may be the key of this HMAC; `base64` says that it is configured so.
     #[must_use]
-    pub fn hmac(mut self, hash: Hash, prefix: &str, steps: u8) -> Uses {
-        self.0.hmac.push(HmacUse { field: None, hash, prefix: prefix.to_owned(), base64: false, steps });
+    pub fn hmac(mut self, hash: Hash, prefix: &str, steps: u8, base64: bool) -> Uses {
+        self.0.hmac.push(HmacUse { field: None, hash, prefix: prefix.to_owned(), base64, steps });
+        self
+    }
+
+    /// It may be the private key of RSA signatures.
+    #[must_use]
+    pub fn rsa(mut self, scheme: Rsa) -> Uses {
+        self.0.rsa.push(RsaUse { field: None, scheme });
+        self
+    }
+
+    /// This field of it is no secret; one that is a URL adds its origin, as an endpoint option does.
+    #[must_use]
+    pub fn public_field(mut self, field: &str) -> Uses {
+        self.0.public_fields.push(field.to_owned());
+        self
+    }
+
+    /// The use that was named last is of this field of it alone.
+    #[must_use]
+    pub fn of_field(mut self, of: Used, field: &str) -> Uses {
+        let field = Some(field.to_owned());
+        match of {
+            Used::Place => self.0.places.iter_mut().last().map(|used| &mut used.field),
+            Used::Hmac => self.0.hmac.iter_mut().last().map(|used| &mut used.field),
+            Used::Rsa => self.0.rsa.iter_mut().last().map(|used| &mut used.field),
+        }
+        .map(|used| *used = field);
         self
     }
 
@@ -249,6 +340,19 @@ impl Uses {
     pub fn reveal(mut self) -> Uses {
         self.0.reveal = true;
         self
+    }
+}
+
+impl From<&Secret> for SecretRef {
+    fn from(secret: &Secret) -> SecretRef {
+        secret.reference()
+    }
+}
+
+impl crate::nouns::Slot {
+    /// A slot of this name, filled by captures or by `Secret::seal`.
+    pub fn new(name: &str, uses: Uses) -> crate::nouns::Slot {
+        crate::nouns::Slot { name: name.to_owned(), uses: uses.0 }
     }
 }
 

@@ -2,12 +2,13 @@
 //! neither.
 
 use crate::bindings::causeway::provider::content;
+use crate::bindings::causeway::provider::requests::AesCtr;
 use crate::bindings::exports::causeway::provider::{reading, writing};
 use crate::nouns::{Cutting, Digest, DigestValue, Outcome, Span};
 use crate::request::Request;
 use crate::{Result, data};
 
-pub use reading::{Ranges, Reuse};
+pub use reading::{MegaMac, Ranges, Reuse};
 
 /// How long a plan is good for unless it says otherwise: shorter than the 15 minutes for which dated signatures are accepted.
 const VALID_MS: u32 = 600_000;
@@ -21,31 +22,76 @@ pub enum Plan {
     Literal(Vec<u8>),
 }
 
-/// A request that gives the file, or any range of it.
+/// What turns the bytes received into content.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decode {
+    /// They are the content.
+    Plain,
+    /// AES in counter mode; the counter is the block at the file's offset 0.
+    AesCtr {
+        /// The key.
+        key: [u8; 16],
+        /// The counter at the file's beginning.
+        counter: [u8; 16],
+    },
+    /// They come whole, compressed.
+    Gunzip,
+    /// `Decoding::decode` with this ticket; they come whole, at most 8 MiB.
+    ByComponent(String),
+}
+
+/// A span of the file that one request gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// Where it stands in the file.
+    pub offset: u64,
+    /// Its size; absent if unknown, then it is the last.
+    pub size: Option<u64>,
+    /// What gives it.
+    pub request: Request,
+    /// How a range of it is asked for.
+    pub ranges: Ranges,
+    /// What makes content of it.
+    pub decode: Decode,
+    /// What it is checked against as it was received.
+    pub check: Option<DigestValue>,
+}
+
+/// Requests that give the file, or any range of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemotePlan {
-    request: Request,
-    ranges: Ranges,
+    segments: Vec<Segment>,
     size: Option<u64>,
     guard: Option<(String, String)>,
     reuse: Reuse,
     valid_ms: u32,
     parallel: u32,
-    digest: Option<DigestValue>,
+    check: Option<reading::Check>,
 }
 
 impl Plan {
     /// One request for the whole file; the host adds a `Range` header, and uses it for ten minutes, eight at once.
     pub fn get(request: Request) -> RemotePlan {
-        RemotePlan {
+        Plan::segments(vec![Segment {
+            offset: 0,
+            size: None,
             request,
             ranges: Ranges::ByHeader,
+            decode: Decode::Plain,
+            check: None,
+        }])
+    }
+
+    /// Several requests, gapless and in order, which together cover at least the range asked for.
+    pub fn segments(segments: Vec<Segment>) -> RemotePlan {
+        RemotePlan {
+            segments,
             size: None,
             guard: None,
             reuse: Reuse::AnyRange,
             valid_ms: VALID_MS,
             parallel: 8,
-            digest: None,
+            check: None,
         }
     }
 
@@ -53,20 +99,13 @@ impl Plan {
         match self {
             Plan::Literal(bytes) => reading::ReadPlan::Literal(bytes),
             Plan::Remote(plan) => reading::ReadPlan::Remote(reading::Remote {
-                segments: vec![reading::Segment {
-                    offset: 0,
-                    size: plan.size,
-                    request: plan.request.into_wire(),
-                    ranges: plan.ranges,
-                    decoding: reading::Decoding::Plain,
-                    check: None,
-                }],
+                segments: plan.segments.into_iter().map(Segment::into_wire).collect(),
                 size: plan.size,
                 guard: plan.guard,
                 reuse: plan.reuse,
                 valid_ms: plan.valid_ms,
                 parallel: plan.parallel,
-                check: plan.digest.map(reading::Check::Digest),
+                check: plan.check,
             }),
         }
     }
@@ -77,6 +116,9 @@ impl RemotePlan {
     #[must_use]
     pub fn size(mut self, size: Option<u64>) -> RemotePlan {
         self.size = size;
+        if let [only] = self.segments.as_mut_slice() {
+            only.size = size;
+        }
         self
     }
 
@@ -97,7 +139,14 @@ impl RemotePlan {
     /// How ranges are asked for.
     #[must_use]
     pub fn ranges(mut self, ranges: Ranges) -> RemotePlan {
-        self.ranges = ranges;
+        self.segments.iter_mut().for_each(|segment| segment.ranges = ranges);
+        self
+    }
+
+    /// What turns the bytes received into content.
+    #[must_use]
+    pub fn decode(mut self, decode: Decode) -> RemotePlan {
+        self.segments.iter_mut().for_each(|segment| segment.decode = decode.clone());
         self
     }
 
@@ -111,8 +160,35 @@ impl RemotePlan {
     /// What the whole content is checked against.
     #[must_use]
     pub fn check(mut self, digest: Option<DigestValue>) -> RemotePlan {
-        self.digest = digest;
+        self.check = digest.map(reading::Check::Digest);
         self
+    }
+
+    /// MEGA's meta-MAC that the whole content is checked against.
+    #[must_use]
+    pub fn check_mega_mac(mut self, mac: MegaMac) -> RemotePlan {
+        self.check = Some(reading::Check::MegaMac(mac));
+        self
+    }
+}
+
+impl Segment {
+    fn into_wire(self) -> reading::Segment {
+        reading::Segment {
+            offset: self.offset,
+            size: self.size,
+            request: self.request.into_wire(),
+            ranges: self.ranges,
+            decoding: match self.decode {
+                Decode::Plain => reading::Decoding::Plain,
+                Decode::AesCtr { key, counter } => {
+                    reading::Decoding::AesCtr(AesCtr { key: key.to_vec(), counter: counter.to_vec() })
+                }
+                Decode::Gunzip => reading::Decoding::Gunzip,
+                Decode::ByComponent(ticket) => reading::Decoding::ByComponent(ticket),
+            },
+            check: self.check.map(reading::Check::Digest),
+        }
     }
 }
 
@@ -226,6 +302,24 @@ impl<'a> Source<'a> {
             Content::Host(source) => source.digest(algorithm, &[span]),
             #[cfg(not(target_arch = "wasm32"))]
             Content::Memory(bytes) => crate::testing::digest_of_span(algorithm, bytes, span),
+        }
+    }
+
+    /// The eight bytes of MEGA's meta-MAC of all of it, under this key and nonce.
+    pub fn mega_mac(&self, key: &[u8; 16], nonce: &[u8; 8]) -> Result<Vec<u8>> {
+        match self.0 {
+            Content::Host(source) => source.mega_mac(key, nonce),
+            #[cfg(not(target_arch = "wasm32"))]
+            Content::Memory(_) => Err(crate::Error::unsupported("the stand-in makes no meta-MAC")),
+        }
+    }
+
+    /// The bytes of this span, at most 8 MiB, for who must transform them.
+    pub fn read(&self, span: Span) -> Result<Vec<u8>> {
+        match self.0 {
+            Content::Host(source) => source.read(span),
+            #[cfg(not(target_arch = "wasm32"))]
+            Content::Memory(bytes) => crate::testing::slice(bytes, span).map(<[u8]>::to_vec),
         }
     }
 }

@@ -114,6 +114,56 @@ pub trait Browsing: Provider {
     fn list(&self, directory: &Node, cursor: Option<&str>) -> Result<Page>;
 }
 
+/// What is there, where the provider tells it all at once. The host keeps the tree and lists from it; implemented in place of `Browsing`,
+/// and together with `Changes`.
+pub trait Walking: Provider {
+    #[doc(hidden)]
+    const EXPORTED: ();
+
+    /// Every entry below the directory, in any order, into the sink. Returns the cursor for `changes_since` from which nothing is missed.
+    fn walk(&self, directory: &Node, into: &mut Sink<'_>) -> Result<Option<String>>;
+}
+
+/// Where a walk puts what it finds.
+pub struct Sink<'a> {
+    found: Vec<Placed>,
+    push: &'a mut dyn FnMut(Vec<Placed>) -> Result<()>,
+}
+
+impl std::fmt::Debug for Sink<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").field("found", &self.found.len()).finish_non_exhaustive()
+    }
+}
+
+/// Entries that are handed over at once.
+const PUSHED: usize = 1000;
+
+impl<'a> Sink<'a> {
+    pub(crate) fn new(push: &'a mut dyn FnMut(Vec<Placed>) -> Result<()>) -> Sink<'a> {
+        Sink { found: Vec::new(), push }
+    }
+
+    /// Takes an entry.
+    pub fn push(&mut self, entry: Placed) -> Result<()> {
+        self.found.push(entry);
+        if self.found.len() < PUSHED { Ok(()) } else { self.flush() }
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if self.found.is_empty() { Ok(()) } else { (self.push)(std::mem::take(&mut self.found)) }
+    }
+}
+
+/// Content that only the provider's own code can decode.
+pub trait Decoding: Provider {
+    #[doc(hidden)]
+    const EXPORTED: ();
+
+    /// The content of a segment whose plan says `Decode::ByComponent` with this ticket; same bytes in, same bytes out.
+    fn decode(&self, ticket: &str, offset: u64, received: &[u8]) -> Result<Vec<u8>>;
+}
+
 /// How content is written. Between two calls only the session and the receipts live.
 pub trait Writing: Provider {
     #[doc(hidden)]

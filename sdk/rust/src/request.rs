@@ -20,7 +20,11 @@ pub struct Request {
     pub(crate) query: Vec<(String, Text)>,
     pub(crate) headers: Vec<(String, Text)>,
     pub(crate) body: Text,
+    /// What stands in the query besides the parameters, at its end.
+    query_rest: Text,
     captures: Vec<wire::Capture>,
+    cookies: Option<String>,
+    http1: bool,
     redirects: u8,
     repeatable: bool,
     patience_ms: Option<u32>,
@@ -40,12 +44,26 @@ impl Request {
             query: Vec::new(),
             headers: Vec::new(),
             body: Text::new(),
+            query_rest: Text::new(),
             captures: Vec::new(),
+            cookies: None,
+            http1: false,
             redirects: 0,
             // What these methods promise by definition; a POST has to say so itself.
             repeatable: matches!(method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
             patience_ms: None,
         }
+    }
+
+    /// A request to a URL that the provider gave, query included: every byte is sent as it stands.
+    pub fn given(method: &'static str, url: &str) -> Request {
+        let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+        let mut request = Request::new(method, base);
+        if base.ends_with('/') && !request.path.is_empty() {
+            request.path.push('/');
+        }
+        request.query_rest = query.map(Text::from).unwrap_or_default();
+        request
     }
 
     /// Fetches.
@@ -95,6 +113,27 @@ impl Request {
         self
     }
 
+    /// Adds a query parameter that is more than plain text, encoded already.
+    #[must_use]
+    pub fn query_text(mut self, name: &str, value: impl Into<Text>) -> Request {
+        self.query.push((percent::encode(name), value.into()));
+        self
+    }
+
+    /// Ends the query with this, as it stands (a shared access signature).
+    #[must_use]
+    pub fn query_rest(mut self, rest: impl Into<Text>) -> Request {
+        self.query_rest = rest.into();
+        self
+    }
+
+    /// Goes on in the path with this, as it stands: nothing is encoded, no slash put in between.
+    #[must_use]
+    pub fn raw_path(mut self, path: impl Into<String>) -> Request {
+        self.path.push_str(&path.into());
+        self
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<Text>) -> Request {
@@ -128,15 +167,83 @@ impl Request {
         self
     }
 
+    /// Gives it a form's body; names and plain values are encoded here, secrets by the host.
+    #[must_use]
+    pub fn form<'a>(self, fields: impl IntoIterator<Item = (&'a str, Text)>) -> Request {
+        let mut body = Text::new();
+        for (at, (name, value)) in fields.into_iter().enumerate() {
+            let value = match value.plain() {
+                Some(plain) => Text::from(percent::encode(plain)),
+                None => value.form(),
+            };
+            body = body.and(format!("{}{}=", if at == 0 { "" } else { "&" }, percent::encode(name))).and(value);
+        }
+        self.header("Content-Type", "application/x-www-form-urlencoded").body(body)
+    }
+
+    /// Gives it a JSON object of strings as a body; they may be secrets.
+    #[must_use]
+    pub fn json_strings<'a>(self, fields: impl IntoIterator<Item = (&'a str, Text)>) -> Request {
+        let mut body = Text::from("{");
+        for (at, (name, value)) in fields.into_iter().enumerate() {
+            let opening = if at == 0 { "" } else { "," };
+            body = body.and(format!("{opening}\"{name}\":\"")).and(value.json()).and("\"");
+        }
+        self.header("Content-Type", "application/json").body(body.and("}"))
+    }
+
+    /// Gives it a `multipart` body of this kind (`form-data`, `related`): each part with its header lines and what is in it. The
+    /// boundary is random, so that no content can hold it.
+    #[must_use]
+    pub fn multipart(self, kind: &str, parts: impl IntoIterator<Item = (String, Text)>) -> Request {
+        let boundary = format!("part-{}", data_encoding::HEXLOWER.encode(&host::random(16)));
+        let mut body = Text::new();
+        for (headers, content) in parts {
+            body = body.and(format!("--{boundary}\r\n{headers}\r\n\r\n")).and(content).and("\r\n");
+        }
+        let media_type = format!("multipart/{kind}; boundary={boundary}");
+        self.header("Content-Type", media_type).body(body.and(format!("--{boundary}--\r\n")))
+    }
+
     /// Gives it a JSON body.
     pub fn json(self, value: &impl Serialize) -> Result<Request> {
         Ok(self.header("Content-Type", "application/json").body(data::pack(value)?))
     }
 
-    /// Takes a secret out of the answer and into a slot before anyone sees it.
+    /// Takes a secret out of the answer and into a slot before anyone sees it: from here in a JSON body.
     #[must_use]
-    pub fn capture_json(mut self, pointer: &str, slot: &str) -> Request {
-        self.captures.push(wire::Capture { at: wire::Location::Json(pointer.to_owned()), slot: slot.to_owned() });
+    pub fn capture_json(self, pointer: &str, slot: &str) -> Request {
+        self.capture(wire::Location::Json(pointer.to_owned()), slot)
+    }
+
+    /// The same, from a header.
+    #[must_use]
+    pub fn capture_header(self, name: &str, slot: &str) -> Request {
+        self.capture(wire::Location::Header(name.to_owned()), slot)
+    }
+
+    /// The same, from an XML body: element names from the root, joined by `/`.
+    #[must_use]
+    pub fn capture_xml(self, path: &str, slot: &str) -> Request {
+        self.capture(wire::Location::Xml(path.to_owned()), slot)
+    }
+
+    fn capture(mut self, at: wire::Location, slot: &str) -> Request {
+        self.captures.push(wire::Capture { at, slot: slot.to_owned() });
+        self
+    }
+
+    /// Sends and keeps cookies, in the jar in this slot.
+    #[must_use]
+    pub fn cookies(mut self, slot: &str) -> Request {
+        self.cookies = Some(slot.to_owned());
+        self
+    }
+
+    /// Insists on HTTP/1.1.
+    #[must_use]
+    pub fn http1(mut self) -> Request {
+        self.http1 = true;
         self
     }
 
@@ -172,6 +279,11 @@ impl Request {
         host::send_all(requests).into_iter().map(|answer| answer.map(Answer)).collect()
     }
 
+    /// Sends it and reads the answer's body bit by bit, where it may be too large to hold. The answer comes without it.
+    pub fn open(self) -> Result<(Answer, Body)> {
+        host::open(self.into_wire()).map(|(response, body)| (Answer(response), body))
+    }
+
     /// The URL as pieces: scheme and host stand in the first.
     pub(crate) fn url(&self) -> Text {
         let path = if self.path.is_empty() { "/" } else { &self.path };
@@ -180,6 +292,9 @@ impl Request {
             let separator = if at == 0 { '?' } else { '&' };
             url = url.and(format!("{separator}{name}="));
             url = url.and(value.clone());
+        }
+        if !self.query_rest.is_empty() {
+            url = url.and(if self.query.is_empty() { "?" } else { "&" }).and(self.query_rest.clone());
         }
         url
     }
@@ -193,11 +308,11 @@ impl Request {
             headers: self.headers.into_iter().map(header).collect(),
             body: self.body.0,
             captures: self.captures,
-            cookies: None,
+            cookies: self.cookies,
             redirects: self.redirects,
             repeatable: self.repeatable,
             patience_ms: self.patience_ms,
-            http1: false,
+            http1: self.http1,
         }
     }
 }
@@ -205,6 +320,51 @@ impl Request {
 impl From<Vec<u8>> for Text {
     fn from(bytes: Vec<u8>) -> Text {
         Text(vec![Piece::Bytes(bytes)])
+    }
+}
+
+/// A body that is read bit by bit; a broken transfer is an error, never an end.
+#[derive(Debug)]
+pub struct Body(BodyOf);
+
+#[derive(Debug)]
+enum BodyOf {
+    #[cfg(target_arch = "wasm32")]
+    Host(host::HostBody),
+    #[cfg(not(target_arch = "wasm32"))]
+    Memory(std::io::Cursor<Vec<u8>>),
+}
+
+/// How much is asked of the host at once: a crossing per small read would be dear.
+#[cfg(target_arch = "wasm32")]
+const MOST_READ_BYTES: u32 = 65_536;
+
+impl Body {
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn of(body: host::HostBody) -> Body {
+        Body(BodyOf::Host(body))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn memory(bytes: Vec<u8>) -> Body {
+        Body(BodyOf::Memory(std::io::Cursor::new(bytes)))
+    }
+}
+
+impl std::io::Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.0 {
+            #[cfg(target_arch = "wasm32")]
+            BodyOf::Host(body) => {
+                let most = u32::try_from(buffer.len()).unwrap_or(u32::MAX).min(MOST_READ_BYTES);
+                let bytes = body.read(most).map_err(|error| std::io::Error::other(error.message))?;
+                let (now, _) = buffer.split_at_mut(bytes.len().min(buffer.len()));
+                now.copy_from_slice(bytes.get(..now.len()).unwrap_or_default());
+                Ok(now.len())
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            BodyOf::Memory(body) => std::io::Read::read(body, buffer),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ type Server = Box<dyn FnMut(&Sent) -> Result<(u16, Vec<(String, String)>, Vec<u8
 pub struct Stand {
     settings: Vec<(String, Value)>,
     secrets: BTreeMap<String, String>,
+    base64_keys: Vec<String>,
+    state: BTreeMap<String, Vec<u8>>,
     now_seconds: i64,
     server: Option<Server>,
 }
@@ -72,6 +74,13 @@ impl Stand {
     pub fn secret(mut self, name: &str, value: &str) -> Stand {
         self.secrets.insert(name.to_owned(), value.to_owned());
         self.setting(name, Value::Secret)
+    }
+
+    /// Gives a secret that is a key configured in base64.
+    #[must_use]
+    pub fn base64_key(mut self, name: &str, value: &str) -> Stand {
+        self.base64_keys.push(name.to_owned());
+        self.secret(name, value)
     }
 
     /// Sets the clock to so many seconds since 1970.
@@ -185,6 +194,11 @@ fn wrapped(wrap: &Wrap, inside: &[u8]) -> Result<Vec<u8>> {
         Wrap::Hex => data_encoding::HEXLOWER.encode(inside).into_bytes(),
         Wrap::FromBase64 => data_encoding::BASE64.decode(inside).map_err(|error| Error::invalid(error.to_string()))?,
         Wrap::Percent => crate::percent::encode(text()?).into_bytes(),
+        Wrap::Form => crate::percent::encode(text()?).replace("%20", "+").into_bytes(),
+        Wrap::Json => {
+            let quoted = crate::data::pack(&text()?)?;
+            quoted.get(1..quoted.len() - 1).unwrap_or_default().as_bytes().to_vec()
+        }
         Wrap::Digest(algorithm) => digest(*algorithm, inside)?,
         _ => return Err(Error::unsupported("the stand-in does not know this bracket")),
     })
@@ -204,7 +218,7 @@ pub(crate) fn digest_of_span(algorithm: Digest, content: &[u8], span: Span) -> R
     digest(algorithm, slice(content, span)?)
 }
 
-fn slice(content: &[u8], span: Span) -> Result<&[u8]> {
+pub(crate) fn slice(content: &[u8], span: Span) -> Result<&[u8]> {
     let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
     let end = span.offset.saturating_add(span.size);
     content.get(at(span.offset)..at(end)).ok_or_else(|| Error::invalid("there is not so much content"))
@@ -212,7 +226,33 @@ fn slice(content: &[u8], span: Span) -> Result<&[u8]> {
 
 fn secret_value(secret: &SecretRef) -> Result<String> {
     let value = STAND.with_borrow(|stand| stand.secrets.get(&secret.name).cloned());
+    let value = match &secret.field {
+        None => value,
+        Some(field) => value.and_then(|document| document_field(&document, field)),
+    };
     value.ok_or_else(|| Error::new(ErrorKind::Denied, format!("there is no secret {}", secret.name)))
+}
+
+/// A field of a JSON document, of `key=value;` pairs, or of a URL.
+fn document_field(document: &str, field: &str) -> Option<String> {
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(document) {
+        let found = if field.starts_with('/') { json.pointer(field) } else { json.get(field) };
+        return found.and_then(serde_json::Value::as_str).map(str::to_owned);
+    }
+    if let Some((_, rest)) = document.split_once("://") {
+        let (before, query) = document.split_once('?').unwrap_or((document, ""));
+        let path_at = rest.find(['/', '?']).unwrap_or(rest.len()) + document.len() - rest.len();
+        return Some(match field {
+            "origin" => document.get(..path_at)?.to_owned(),
+            "path" => before.get(path_at..)?.to_owned(),
+            _ => query.to_owned(),
+        });
+    }
+    document
+        .split(';')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == field)
+        .map(|(_, value)| value.to_owned())
 }
 
 fn send(request: &crate::bindings::causeway::provider::requests::Request) -> Result<Response> {
@@ -229,7 +269,74 @@ pub(crate) mod settings {
     pub(crate) fn given() -> Vec<(String, super::Value)> {
         super::STAND.with_borrow(|stand| stand.settings.clone())
     }
+
+    pub(crate) fn public_field(secret: &super::SecretRef) -> Option<String> {
+        super::secret_value(secret).ok()
+    }
 }
+
+pub(crate) mod state {
+    use crate::Result;
+    use crate::host::Held;
+
+    pub(crate) fn get(key: &str) -> Option<Held> {
+        super::STAND.with_borrow(|stand| stand.state.get(key).map(|value| Held { value: value.clone(), change: 1 }))
+    }
+
+    pub(crate) fn set(key: &str, value: &[u8], _lives_ms: Option<u64>) -> Result<()> {
+        super::STAND.with_borrow_mut(|stand| stand.state.insert(key.to_owned(), value.to_vec()));
+        Ok(())
+    }
+
+    pub(crate) fn swap(key: &str, value: &[u8], lives_ms: Option<u64>, expected: Option<u64>) -> Result<bool> {
+        let fits = get(key).map(|held| held.change) == expected;
+        if fits {
+            set(key, value, lives_ms)?;
+        }
+        Ok(fits)
+    }
+
+    pub(crate) fn remove(key: &str) {
+        super::STAND.with_borrow_mut(|stand| {
+            stand.state.remove(key);
+            stand.secrets.remove(key);
+        });
+    }
+
+    pub(crate) fn seal(slot: &str, value: &[u8]) -> Result<()> {
+        let text = String::from_utf8_lossy(value).into_owned();
+        super::STAND.with_borrow_mut(|stand| stand.secrets.insert(slot.to_owned(), text));
+        Ok(())
+    }
+
+    pub(crate) fn expire(_slot: &str, _lives_ms: u64) {}
+
+    pub(crate) fn sealed(slot: &str) -> bool {
+        super::STAND.with_borrow(|stand| stand.secrets.contains_key(slot))
+    }
+}
+
+pub(crate) mod random {
+    /// The same every time, so that a test can compare.
+    pub(crate) fn bytes(count: u32) -> Vec<u8> {
+        (0..count).map(|at| u8::try_from(at % 251).unwrap_or(0)).collect()
+    }
+}
+
+pub(crate) mod reveal {
+    pub(crate) fn reveal(secret: &super::SecretRef) -> crate::Result<Vec<u8>> {
+        super::secret_value(secret).map(String::into_bytes)
+    }
+}
+
+/// Every host may be reached: what may be is the real host's to say.
+pub(crate) mod foreign_hosts {
+    pub(crate) fn allow(_url: &str) -> crate::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) use foreign_hosts as assigned_hosts;
 
 pub(crate) mod http {
     use super::{Response, Result};
@@ -237,6 +344,12 @@ pub(crate) mod http {
 
     pub(crate) fn send(request: &Request) -> Result<Response> {
         super::send(request)
+    }
+
+    pub(crate) fn open(request: &Request) -> Result<(Response, Vec<u8>)> {
+        let mut response = super::send(request)?;
+        let body = std::mem::take(&mut response.body);
+        Ok((response, body))
     }
 
     pub(crate) fn send_all(requests: &[Request]) -> Vec<Result<Response>> {
@@ -255,12 +368,24 @@ pub(crate) mod crypto {
     use hmac::{Hmac, Mac};
 
     use super::{Error, Piece, Result, SecretRef};
-    use crate::options::Hash;
+    use crate::bindings::causeway::provider::crypto::PrivateKey;
+    use crate::options::{Hash, Rsa};
 
+    pub(crate) fn rsa_sign(_key: &PrivateKey, _scheme: Rsa, _message: &[Piece]) -> Result<Vec<u8>> {
+        Err(Error::unsupported("the stand-in has no RSA keys"))
+    }
+
+    /// As AWS declares its keys (with steps), or as they are configured.
     pub(crate) fn hmac(key: &SecretRef, hash: Hash, steps: &[String], message: &[Piece]) -> Result<Vec<u8>> {
         let secret = super::secret_value(key)?;
+        let base64 = super::STAND.with_borrow(|stand| stand.base64_keys.contains(&key.name));
         let prefix = if steps.is_empty() { "" } else { "AWS4" };
-        let mut key = format!("{prefix}{secret}").into_bytes();
+        let mut key = match base64 {
+            true => data_encoding::BASE64
+                .decode(secret.as_bytes())
+                .map_err(|error| Error::invalid(format!("the key is not base64: {error}")))?,
+            false => format!("{prefix}{secret}").into_bytes(),
+        };
         for step in steps {
             key = once(hash, &key, step.as_bytes())?;
         }

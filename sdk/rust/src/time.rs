@@ -111,6 +111,15 @@ pub fn parse_rfc3339(text: &str) -> Option<Instant> {
     parts.next().is_none().then_some(Instant { seconds, nanoseconds })
 }
 
+/// `2024-01-02T03:04:05.678Z`, with so many digits after the point (at most nine; none: no point).
+pub fn rfc3339(instant: Instant, digits: usize) -> String {
+    let Civil { year, month, day, hour, minute, second } = Civil::of(instant.seconds);
+    let fraction = format!("{:09}", instant.nanoseconds);
+    let fraction = fraction.get(..digits).unwrap_or(&fraction);
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{point}{fraction}Z")
+}
+
 /// Decimal Unix seconds: `1700000000.123456789`; trailing zeros, and the point with them, are left out.
 pub fn decimal(instant: Instant) -> String {
     // Before 1970 the fraction counts downwards in writing.

@@ -16,6 +16,8 @@ const TRAITS: &[(&str, &[&str])] = &[
     ("Provider", &["setup", "reading"]),
     ("Paths", &["browsing"]),
     ("Browsing", &["browsing"]),
+    ("Walking", &["walking"]),
+    ("Decoding", &["decoding"]),
     ("Writing", &["writing"]),
     ("Removing", &["removing"]),
     ("Directories", &["directories"]),

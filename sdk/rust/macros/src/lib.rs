@@ -13,7 +13,9 @@ mod options;
 /// `default = ...`; the marks `required, advanced, credential, identity, machine`; another kind for a text: `endpoint`,
 /// `endpoint_and_below`, `encoding`, `choices("a", "b")`; and what may be done with a secret: `header("name")`,
 /// `header("name", prefix = "Bearer ")`, `header("name", base64, md5)` (brackets from the outside in), `query("name")`, `form("name")`,
-/// `json("/pointer")`, `hmac(sha256, "AWS4", 4)`, `reveal`.
+/// `json("/pointer")`, `query_rest`, `hmac(sha256, "AWS4", 4)` (`base64` after it where the key is configured so), `rsa(pkcs1)`, `reveal`,
+/// `public("client_email")`; `secret_file` where the option names a file of the machine. Of a secret that is a document, `field = "..."`
+/// inside the parentheses says of which field.
 #[proc_macro_derive(Options, attributes(option))]
 pub fn options(input: TokenStream) -> TokenStream {
     options::derive(syn::parse_macro_input!(input)).unwrap_or_else(syn::Error::into_compile_error).into()

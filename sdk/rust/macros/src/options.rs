@@ -41,6 +41,7 @@ struct Declared<'a> {
     marks: Vec<Ident>,
     kind: Option<TokenStream>,
     uses: Vec<TokenStream>,
+    is_file: bool,
 }
 
 impl<'a> Declared<'a> {
@@ -60,6 +61,7 @@ impl<'a> Declared<'a> {
             marks: Vec::new(),
             kind: None,
             uses: Vec::new(),
+            is_file: false,
         };
         for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("option")) {
             attribute.parse_args_with(|input: ParseStream<'_>| declared.attribute(input))?;
@@ -96,8 +98,20 @@ impl<'a> Declared<'a> {
                 self.kind =
                     Some(quote!(::causeway_sdk::options::OptionKind::Choice(::std::vec![#(#choices.to_owned()),*])));
             }
-            "header" | "query" | "form" | "json" | "xml" | "cookie" => self.uses.push(placement(word, input)?),
+            "header" | "query" | "query_rest" | "form" | "json" | "xml" | "cookie" => {
+                self.uses.push(placement(word, input)?);
+            }
             "hmac" => self.uses.push(hmac(input)?),
+            "rsa" => self.uses.push(rsa(input)?),
+            "public" => {
+                let fields = strings(input)?;
+                self.uses.push(quote!(#(uses = uses.public_field(#fields);)*));
+            }
+            // A secret in a file of the machine: always the operator's to allow.
+            "secret_file" => {
+                self.is_file = true;
+                self.marks.push(Ident::new("MACHINE", word.span()));
+            }
             "reveal" => self.uses.push(quote!(uses = uses.reveal();)),
             _ => return Err(Error::new_spanned(word, "is not something that can be said of an option")),
         }
@@ -112,6 +126,12 @@ impl<'a> Declared<'a> {
         };
         let kind = match (&self.kind, uses.is_empty()) {
             (Some(kind), _) => kind.clone(),
+            (None, _) if self.is_file => quote!({
+                #[allow(unused_mut)]
+                let mut uses = ::causeway_sdk::options::Uses::new();
+                #(#uses)*
+                ::causeway_sdk::options::OptionKind::SecretFile(uses.into())
+            }),
             (None, true) => quote!(<#kind_of as ::causeway_sdk::options::Setting>::kind()),
             (None, false) => quote!({
                 let mut uses = ::causeway_sdk::options::Uses::new();
@@ -135,21 +155,25 @@ impl<'a> Declared<'a> {
     }
 }
 
-/// `header("name", prefix = "Bearer ", base64, md5, towards("https://..."))`.
+/// `header("name", prefix = "Bearer ", base64, md5, field = "/token", towards("https://..."))`; `query_rest(field = "query")`.
 fn placement(word: &Ident, input: ParseStream<'_>) -> Result<TokenStream> {
     let inside;
     syn::parenthesized!(inside in input);
-    let at: LitStr = inside.parse()?;
-    let mut prefix = LitStr::new("", at.span());
-    let (mut wraps, mut towards) = (Vec::new(), Vec::new());
+    let rest = word == "query_rest";
+    let at: Option<LitStr> = if rest { None } else { Some(inside.parse()?) };
+    let mut prefix = LitStr::new("", word.span());
+    let (mut wraps, mut towards, mut field) = (Vec::new(), Vec::new(), None);
     while !inside.is_empty() {
-        inside.parse::<Token![,]>()?;
+        if at.is_some() || !wraps.is_empty() || !towards.is_empty() || field.is_some() {
+            inside.parse::<Token![,]>()?;
+        }
         let word: Ident = inside.parse()?;
         match word.to_string().as_str() {
             "prefix" => {
                 inside.parse::<Token![=]>()?;
                 prefix = inside.parse()?;
             }
+            "field" => field = Some(named(&inside)?),
             "towards" => towards = strings(&inside)?,
             "base64" => wraps.push(quote!(::causeway_sdk::text::Wrap::Base64)),
             "from_base64" => wraps.push(quote!(::causeway_sdk::text::Wrap::FromBase64)),
@@ -159,14 +183,51 @@ fn placement(word: &Ident, input: ParseStream<'_>) -> Result<TokenStream> {
             _ => return Err(Error::new_spanned(word, "is not something that can be said of a placement")),
         }
     }
-    let place = Ident::new(&capitalised(&word.to_string()), word.span());
+    let place = match at {
+        None => quote!(::causeway_sdk::options::Place::QueryRest),
+        Some(at) => {
+            let place = Ident::new(&capitalised(&word.to_string()), word.span());
+            quote!(::causeway_sdk::options::Place::#place(#at.to_owned()))
+        }
+    };
+    let of_field = of_field("Place", field);
     Ok(quote!(uses = uses.place(
-        ::causeway_sdk::options::Place::#place(#at.to_owned()), #prefix,
-        ::std::vec![#(#wraps),*], ::std::vec![#(#towards.to_owned()),*],
-    );))
+        #place, #prefix, ::std::vec![#(#wraps),*], ::std::vec![#(#towards.to_owned()),*],
+    )#of_field;))
 }
 
-/// `hmac(sha256, "AWS4", 4)`: the hash, what stands before the secret, how many steps.
+/// `= "name"`.
+fn named(input: ParseStream<'_>) -> Result<LitStr> {
+    input.parse::<Token![=]>()?;
+    input.parse()
+}
+
+fn of_field(used: &str, field: Option<LitStr>) -> Option<TokenStream> {
+    let used = Ident::new(used, proc_macro2::Span::call_site());
+    field.map(|field| quote!(.of_field(::causeway_sdk::options::Used::#used, #field)))
+}
+
+/// `rsa(pkcs1)`, `rsa(pkcs1, field = "/private_key")`.
+fn rsa(input: ParseStream<'_>) -> Result<TokenStream> {
+    let inside;
+    syn::parenthesized!(inside in input);
+    let scheme: Ident = inside.parse()?;
+    let scheme = Ident::new(&capitalised(&scheme.to_string()), scheme.span());
+    let mut field = None;
+    while !inside.is_empty() {
+        inside.parse::<Token![,]>()?;
+        let word: Ident = inside.parse()?;
+        match word.to_string().as_str() {
+            "field" => field = Some(named(&inside)?),
+            _ => return Err(Error::new_spanned(word, "is not something that can be said of a key")),
+        }
+    }
+    let of_field = of_field("Rsa", field);
+    Ok(quote!(uses = uses.rsa(::causeway_sdk::options::Rsa::#scheme)#of_field;))
+}
+
+/// `hmac(sha256, "AWS4", 4)`: the hash, what stands before the secret, how many steps; then `base64` where the key is configured so,
+/// and `field = "AccountKey"`.
 fn hmac(input: ParseStream<'_>) -> Result<TokenStream> {
     let inside;
     syn::parenthesized!(inside in input);
@@ -176,7 +237,18 @@ fn hmac(input: ParseStream<'_>) -> Result<TokenStream> {
     let prefix: LitStr = inside.parse()?;
     inside.parse::<Token![,]>()?;
     let steps: syn::LitInt = inside.parse()?;
-    Ok(quote!(uses = uses.hmac(::causeway_sdk::options::Hash::#hash, #prefix, #steps);))
+    let (mut base64, mut field) = (false, None);
+    while !inside.is_empty() {
+        inside.parse::<Token![,]>()?;
+        let word: Ident = inside.parse()?;
+        match word.to_string().as_str() {
+            "base64" => base64 = true,
+            "field" => field = Some(named(&inside)?),
+            _ => return Err(Error::new_spanned(word, "is not something that can be said of a key")),
+        }
+    }
+    let of_field = of_field("Hmac", field);
+    Ok(quote!(uses = uses.hmac(::causeway_sdk::options::Hash::#hash, #prefix, #steps, #base64)#of_field;))
 }
 
 /// `("a", "b")`.
