@@ -326,12 +326,14 @@ impl Uses {
     #[must_use]
     pub fn of_field(mut self, of: Used, field: &str) -> Uses {
         let field = Some(field.to_owned());
-        match of {
-            Used::Place => self.0.places.iter_mut().last().map(|used| &mut used.field),
-            Used::Hmac => self.0.hmac.iter_mut().last().map(|used| &mut used.field),
-            Used::Rsa => self.0.rsa.iter_mut().last().map(|used| &mut used.field),
+        let used = match of {
+            Used::Place => self.0.places.last_mut().map(|used| &mut used.field),
+            Used::Hmac => self.0.hmac.last_mut().map(|used| &mut used.field),
+            Used::Rsa => self.0.rsa.last_mut().map(|used| &mut used.field),
+        };
+        if let Some(used) = used {
+            *used = field;
         }
-        .map(|used| *used = field);
         self
     }
 
