@@ -13,9 +13,11 @@
 //! operator says; a check value tells a wrong key at start.
 
 mod backends;
+mod consents;
 mod database;
 mod error;
 mod ids;
+mod leases;
 mod mounts;
 mod operator;
 mod seal;
@@ -23,6 +25,7 @@ mod settings;
 mod state;
 
 pub use backends::{AnotherAccount, Backend, BackendName, NewBackend, NewCredentials};
+pub use consents::{Begun, CONSENT_MS, Consent};
 pub use database::{Config, Database, Registry};
 pub use error::Error;
 pub use ids::{BackendId, MountId, Tenant, Token};

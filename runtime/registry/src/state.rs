@@ -20,13 +20,15 @@ pub const STATE_KEY_BYTES: usize = 256;
 /// The largest value in bytes.
 pub const STATE_VALUE_BYTES: usize = 64 << 10;
 
-/// Which of a backend's two sets of values.
+/// Which of a backend's sets of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Space {
     /// What the component may read.
     State,
     /// Secrets that it may only use.
     Slot,
+    /// What the runtime itself notes for the backend; no component reads or fills it.
+    Host,
 }
 
 impl Space {
@@ -34,6 +36,7 @@ impl Space {
         match self {
             Space::State => "state",
             Space::Slot => "slot",
+            Space::Host => "host",
         }
     }
 }

@@ -18,6 +18,7 @@ mod options;
 mod path;
 mod provider;
 mod secret;
+mod sign_in;
 mod storage;
 mod units;
 
@@ -32,5 +33,6 @@ pub use options::{Problem, Settings, Value};
 pub use path::{Path, PathError};
 pub use provider::{OpenError, Opening, Provider, Remotes};
 pub use secret::Secret;
+pub use sign_in::{Act, ConsentRequest, SignIn};
 pub use storage::{Identity, Room, Storage, WriteIntent};
 pub use units::{format_bytes, parse_bytes, parse_duration_ms};

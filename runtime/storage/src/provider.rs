@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Descriptor, Error, Problem, Settings, Storage};
+use crate::{Act, ConsentRequest, Descriptor, Error, Problem, Settings, SignIn, Storage};
 
 /// Why a backend cannot be opened.
 #[derive(Clone, Debug)]
@@ -49,6 +49,18 @@ pub trait Provider: Send + Sync {
 
     /// Checks the settings together and opens the backend. Does not reach for the network: that is `Storage::probe`.
     async fn open(&self, opening: Opening) -> Result<Arc<dyn Storage>, OpenError>;
+
+    /// One step of signing in. A provider whose settings suffice is always ready.
+    async fn sign_in(&self, opening: Opening, act: Act) -> Result<SignIn, OpenError> {
+        let (Opening { .. }, _) = (opening, act);
+        Ok(SignIn::Ready)
+    }
+
+    /// Where a person is to consent.
+    async fn consent_url(&self, opening: Opening, request: ConsentRequest) -> Result<String, OpenError> {
+        let (Opening { .. }, ConsentRequest { .. }) = (opening, request);
+        Err(Error::unsupported("ask for consent").into())
+    }
 
     /// Drops whatever is kept for a backend that is being deleted.
     fn forget(&self, tenant: &str, backend: &str) {

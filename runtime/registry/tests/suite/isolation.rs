@@ -53,6 +53,19 @@ on_both! {
         assert_eq!(registry.held(&b, &id, Space::State, "k").await.unwrap().unwrap().value.as_slice(), b"v");
     }
 
+    async fn leases_and_consents_of_another_tenant_are_absent(home) {
+        let (registry, a, b) = home.two_tenants().await;
+        let id = make_backend(&registry, &b).await.id;
+        let begun = registry.begin_consent(&b, &id, "issuer").await.unwrap();
+        let fence = registry.take_lease(&b, &id, "sign-in", 60_000).await.unwrap().unwrap();
+        assert!(matches!(registry.begin_consent(&a, &id, "issuer").await, Err(Error::Missing)));
+        assert!(registry.take_consent(&a, &id, &begun.state).await.unwrap().is_none());
+        assert!(matches!(registry.take_lease(&a, &id, "sign-in", 60_000).await, Err(Error::Missing)));
+        assert!(!registry.end_lease(&a, &id, "sign-in", fence).await.unwrap());
+        assert_eq!(registry.take_lease(&b, &id, "sign-in", 60_000).await.unwrap(), None, "it is still held");
+        assert!(registry.take_consent(&b, &id, &begun.state).await.unwrap().is_some());
+    }
+
     async fn tokens_of_another_tenant_are_absent(home) {
         let (registry, a, b) = home.two_tenants().await;
         let (id, token) = registry.operator().create_token(&b, "").await.unwrap();
@@ -70,7 +83,9 @@ async fn postgres_shows_nothing_to_a_transaction_without_a_tenant() {
     registry.operator().create_token(&a, "").await.unwrap();
     let backend = make_backend(&registry, &a).await;
     registry.hold(&a, &backend.id, Space::State, "k", b"v", None).await.unwrap();
-    for table in ["tenants", "tokens", "backends", "backend_secrets", "backend_state"] {
+    registry.take_lease(&a, &backend.id, "sign-in", 60_000).await.unwrap();
+    registry.begin_consent(&a, &backend.id, "issuer").await.unwrap();
+    for table in ["tenants", "tokens", "backends", "backend_secrets", "backend_state", "leases", "consents"] {
         let rows = |tenant: &str| {
             psql(
                 &home,

@@ -7,4 +7,5 @@ mod engines;
 mod isolation;
 mod keeping;
 mod sealing;
+mod signing_in;
 mod state;
