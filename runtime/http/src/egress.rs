@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::call::CallBudget;
 use crate::capture;
 use crate::gate::Gate;
+use crate::jar::Jar;
 use crate::origin::{Origin, Target};
 use crate::outbody;
 use crate::pace::{Lane, Pace, turns};
@@ -23,9 +24,9 @@ use crate::prepare::{Making, Prepared, Standing};
 use crate::render::{Filling, Tree};
 use crate::request::{Location, Piece, Request, Response, SecretRef, find_header};
 use crate::secrets::{Secrets, strike_error};
-use crate::sign;
-use crate::uses::{Hash, SecretUse};
+use crate::uses::{Hash, Rsa, SecretUse};
 use crate::wire::{Incoming1, exchange};
+use crate::{sign, sign_rsa};
 
 /// The largest answer that is handed over whole.
 pub const MOST_ANSWER_BYTES: usize = 8 * 1024 * 1024;
@@ -70,12 +71,16 @@ pub struct Egress {
     way: Way,
     lanes: Vec<Lane>,
     learned: Mutex<Learned>,
+    /// Jars change one answer at a time.
+    jars: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Learned {
     foreign: Vec<(Target, Instant)>,
     assigned: Vec<Target>,
+    /// Those of a sign-in that goes on.
+    assigning: Vec<Target>,
 }
 
 /// An answer whose body is still to come.
@@ -115,7 +120,7 @@ impl Answer {
 impl Egress {
     pub(crate) fn new(gate: Arc<Gate>, mut way: Way) -> Arc<Egress> {
         let lanes = std::mem::take(&mut way.paces).into_iter().map(Lane::new).collect();
-        Arc::new(Egress { gate, way, lanes, learned: Mutex::default() })
+        Arc::new(Egress { gate, way, lanes, learned: Mutex::default(), jars: tokio::sync::Mutex::default() })
     }
 
     /// Sends a request and returns the whole answer, at most 8 MiB, captures taken out.
@@ -125,7 +130,7 @@ impl Egress {
             let mut tries = 0;
             loop {
                 let prepared = self.prepare(request, None, None)?;
-                let result = match self.deliver(prepared, request.redirects).await {
+                let result = match self.deliver(prepared, request).await {
                     Ok(incoming) => whole(incoming).await,
                     Err(error) => Err((error, false)),
                 };
@@ -149,7 +154,7 @@ impl Egress {
             call.take_request()?;
             refuse_body_captures(request)?;
             let prepared = self.prepare(request, None, None)?;
-            let incoming = self.deliver(prepared, request.redirects).await?;
+            let incoming = self.deliver(prepared, request).await?;
             let head = Response { status: incoming.status, headers: incoming.headers.clone(), body: Bytes::new() };
             let head = self.hand_over(request, head, Some(call)).await?;
             Ok((head, incoming.into_body()))
@@ -163,7 +168,7 @@ impl Egress {
         let fetched = async {
             refuse_body_captures(request)?;
             let prepared = self.prepare(request, range, None)?;
-            let incoming = self.deliver(prepared, request.redirects).await?;
+            let incoming = self.deliver(prepared, request).await?;
             let head = Response { status: incoming.status, headers: incoming.headers.clone(), body: Bytes::new() };
             let head = self.hand_over(request, head, None).await?;
             Ok(Answer { status: head.status, headers: head.headers, is_framed: incoming.framed, incoming })
@@ -179,7 +184,7 @@ impl Egress {
             // Digests over content read all of it.
             let prepared = tokio::task::spawn_blocking(move || this.prepare(&wanted, None, Some(&source)));
             let prepared = prepared.await.map_err(Error::internal)??;
-            let incoming = self.deliver(prepared, request.redirects).await?;
+            let incoming = self.deliver(prepared, request).await?;
             let response = whole(incoming).await.map_err(|(error, _)| error)?;
             self.hand_over(request, response, None).await
         };
@@ -189,6 +194,24 @@ impl Egress {
     /// The HMAC of a message, where the secret declares this hash with this number of steps.
     pub fn hmac(&self, key: &SecretRef, hash: Hash, steps: &[String], message: &[Piece]) -> Result<Vec<u8>> {
         sign::hmac(&self.way.uses, self.way.secrets.as_ref(), key, hash, steps, message)
+            .map_err(|error| self.struck(error))
+    }
+
+    /// The RSA signature of a message, where the key declares the scheme.
+    pub fn rsa_sign(
+        &self,
+        key: &SecretRef,
+        passphrase: Option<&SecretRef>,
+        scheme: Rsa,
+        message: &[Piece],
+    ) -> Result<Vec<u8>> {
+        sign_rsa::sign(&self.way.uses, self.way.secrets.as_ref(), key, passphrase, scheme, message)
+            .map_err(|error| self.struck(error))
+    }
+
+    /// The certificates that come with a private key: DER, own first.
+    pub fn certificates(&self, key: &SecretRef, passphrase: Option<&SecretRef>) -> Result<Vec<Vec<u8>>> {
+        sign_rsa::certificates(&self.way.uses, self.way.secrets.as_ref(), key, passphrase)
             .map_err(|error| self.struck(error))
     }
 
@@ -223,17 +246,32 @@ impl Egress {
         }
         let target = self.check_learned(url, call)?;
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        learned.assigned.retain(|known| !known.same_origin(&target));
-        if learned.assigned.len() >= MOST_LEARNED {
-            learned.assigned.remove(0);
+        learned.assigning.retain(|known| !known.same_origin(&target));
+        if learned.assigning.len() >= MOST_LEARNED {
+            learned.assigning.remove(0);
         }
-        learned.assigned.push(target);
+        learned.assigning.push(target);
         Ok(())
     }
 
-    /// Forgets the hosts that the last sign-in assigned: another one begins.
-    pub fn forget_assigned(&self) {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner).assigned.clear();
+    /// A sign-in begins anew: the hosts that it assigns will take the place of those before. Until it has ended both may be
+    /// reached, so that what is under way can end.
+    pub fn begin_assigning(&self) {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).assigning.clear();
+    }
+
+    /// The sign-in has ended well: the origins that it assigned, to be remembered.
+    pub fn assigned(&self) -> Vec<String> {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.assigned = learned.assigning.clone();
+        learned.assigned.iter().map(Target::origin).collect()
+    }
+
+    /// Lets requests go to origins that an earlier sign-in assigned; what was assigned before is forgotten.
+    pub fn assign(&self, origins: &[String]) {
+        let targets = origins.iter().take(MOST_LEARNED).filter_map(|origin| Target::parse(origin).ok());
+        let targets: Vec<Target> = targets.filter(|target| self.way.assigned_hosts && target.https).collect();
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).assigned = targets;
     }
 
     /// A text without any secret of this backend.
@@ -258,8 +296,14 @@ impl Egress {
         range: Option<(u64, Option<u64>)>,
         source: Option<&Arc<dyn Source>>,
     ) -> Result<Prepared> {
-        if request.cookies.is_some() {
-            return Err(Error::unsupported("keep cookies"));
+        if let Some(jar) = &request.cookies {
+            capture::check_slot(jar, &self.way.slots)?;
+            if request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("cookie")) {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "a request with a cookie jar has a Cookie header of its own",
+                ));
+            }
         }
         for capture in &request.captures {
             capture::check_slot(&capture.slot, &self.way.slots)?;
@@ -274,7 +318,8 @@ impl Egress {
             return Ok(Standing::Trusted);
         }
         let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        if learned.assigned.iter().any(|known| known.same_origin(target)) {
+        let assigned = learned.assigned.iter().chain(&learned.assigning);
+        if assigned.into_iter().any(|known| known.same_origin(target)) {
             return Ok(Standing::Trusted);
         }
         let fresh = |(known, since): &(Target, Instant)| known.same_origin(target) && since.elapsed() < FOREIGN_LIFE;
@@ -285,10 +330,16 @@ impl Egress {
     }
 
     /// Sends a request, follows redirects, and returns the answer's head.
-    async fn deliver(&self, mut prepared: Prepared, redirects: u8) -> Result<Incoming1> {
-        let mut left = redirects;
+    async fn deliver(&self, mut prepared: Prepared, request: &Request) -> Result<Incoming1> {
+        let mut left = request.redirects;
         loop {
-            let incoming = self.try_out(&prepared).await?;
+            if let Some(jar) = &request.cookies {
+                prepared.put_cookies(Jar::open(self.way.secrets.get(jar))?.header(&prepared.outgoing.target))?;
+            }
+            let mut incoming = self.try_out(&prepared).await?;
+            if let Some(jar) = &request.cookies {
+                self.take_cookies(jar, &prepared, &mut incoming).await?;
+            }
             let location = find_header(&incoming.headers, "location").filter(|_| is_redirect(incoming.status));
             let Some(location) = location.filter(|_| left > 0) else { return Ok(incoming) };
             left -= 1;
@@ -296,6 +347,23 @@ impl Egress {
             let standing = self.standing_of_redirect(&prepared.outgoing.target, &target)?;
             prepared = prepared.redirected(incoming.status, target, standing, &self.way.uses)?;
         }
+    }
+
+    /// Cookies that an answer sets go into the jar, durably, before anyone sees the answer; and out of the answer.
+    async fn take_cookies(&self, slot: &str, prepared: &Prepared, incoming: &mut Incoming1) -> Result<()> {
+        // A host that only an answer named neither gets cookies nor sets any.
+        if !prepared.outgoing.public_only {
+            let sets = incoming.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, line)| line.as_str());
+            let _one = self.jars.lock().await;
+            let mut jar = Jar::open(self.way.secrets.get(slot))?;
+            if jar.take(&prepared.outgoing.target, sets) {
+                self.way.secrets.fill_jar(slot, jar.close()?).await?;
+            }
+        }
+        for (_, line) in incoming.headers.iter_mut().filter(|(name, _)| name == "set-cookie") {
+            line.clear();
+        }
+        Ok(())
     }
 
     fn standing_of_redirect(&self, from: &Target, to: &Target) -> Result<Standing> {

@@ -224,6 +224,17 @@ impl Making<'_> {
 }
 
 impl Prepared {
+    /// Sets what goes along from a cookie jar, in place of what did before; nothing goes to a host that only an answer named.
+    pub(crate) fn put_cookies(&mut self, cookies: Option<String>) -> Result<()> {
+        self.outgoing.headers.remove(header::COOKIE);
+        if let Some(cookies) = cookies.filter(|_| !self.outgoing.public_only) {
+            let mut value = HeaderValue::from_str(&cookies).map_err(Error::internal)?;
+            value.set_sensitive(true);
+            self.outgoing.headers.insert(header::COOKIE, value);
+        }
+        Ok(())
+    }
+
     /// This request towards where a redirect leads. Secrets stay behind when the origin changes, and where their
     /// placements do not reach.
     pub(crate) fn redirected(

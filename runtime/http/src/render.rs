@@ -321,7 +321,7 @@ pub(crate) fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64_NOPAD.decode(bare).ok()
 }
 
-fn percent(bytes: &[u8], form: bool) -> Vec<u8> {
+pub(crate) fn percent(bytes: &[u8], form: bool) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(bytes.len());
     for byte in bytes {
         match byte {

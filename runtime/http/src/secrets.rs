@@ -28,6 +28,11 @@ pub trait Secrets: Send + Sync {
 
     /// Fills a slot; durable before it returns.
     async fn fill(&self, slot: &str, value: Secret) -> Result<()>;
+
+    /// Fills a slot with a cookie jar, which changes with nearly every answer; durable before it returns.
+    async fn fill_jar(&self, slot: &str, jar: Secret) -> Result<()> {
+        self.fill(slot, jar).await
+    }
 }
 
 /// The declared uses of the secret or slot of this name; a declared name that ends in `*` stands for all that begin so.

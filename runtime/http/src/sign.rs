@@ -55,7 +55,7 @@ fn find_use<'a>(
 
 /// A message may hold a secret that may be placed somewhere, but not under a key that the component knows: with such a
 /// key, guesses could be tried at leisure.
-fn check_message(
+pub(crate) fn check_message(
     uses: &HashMap<String, SecretUse>,
     secrets: &dyn Secrets,
     key: &SecretRef,
