@@ -7,6 +7,8 @@
 //!
 //! Where a provider names things by cookies, the host walks to a path name by name from the root.
 
+mod asking;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,26 +19,14 @@ use causeway_storage::{
     Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, NormalForm, Notes, Page, Path, Result,
     Room, Sameness, Source, Span, Storage, Timestamp, WriteIntent, WriteLog,
 };
-use futures::future::BoxFuture;
-use wasmtime::Store;
-use wasmtime::component::Instance;
 
 use crate::backend::Backend;
 use crate::bindings::causeway::provider::types;
 use crate::component::Component;
 use crate::convert;
-use crate::host::Call;
 use crate::measuring::Measuring;
 use crate::planners::{Reading, Writing};
-
-/// How often a call is made again after a passing failure.
-const TRIES: u32 = 5;
-
-/// The first pause between two tries, doubled each time.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// No new try begins after this: whoever waits has a deadline of its own, 10 s for most.
-const PATIENCE: Duration = Duration::from_secs(8);
+use asking::{Asking, ask};
 
 /// Work at the provider is asked after no more often than this.
 const SHORTEST_POLL: Duration = Duration::from_millis(100);
@@ -47,12 +37,9 @@ const LONGEST_JOB: Duration = Duration::from_secs(600);
 /// Entries that one page may hold.
 const PAGE: usize = 10_000;
 
-type Answered<T> = wasmtime::Result<Result<T, types::Error>>;
-
 /// One backend, spoken to through its component.
 pub(crate) struct GuestStorage {
-    component: Arc<Component>,
-    backend: Arc<Backend>,
+    asking: Asking,
     features: Arc<Features>,
     /// The provider names things by cookies.
     cookies: bool,
@@ -61,36 +48,8 @@ pub(crate) struct GuestStorage {
 
 impl fmt::Debug for GuestStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GuestStorage({} {})", self.backend.provider, self.backend.id)
+        write!(f, "GuestStorage({} {})", self.asking.backend.provider, self.asking.backend.id)
     }
-}
-
-/// Calls one exported function, again while its failure is a passing one: `ask!(self, indices, (name), |guest, store|
-/// guest.call_it(store, &name))`. What stands in the parentheses is cloned for every try. Gives the number of tries and the
-/// last answer.
-macro_rules! ask {
-    ($self:ident, $indices:expr, ($($captured:ident),*), |$guest:ident, $store:ident| $call:expr) => {{
-        let mut tries = Tries::new();
-        loop {
-            let indices = $indices.clone();
-            $(let $captured = $captured.clone();)*
-            let asked = $self.ask(move |store: &mut Store<Call>, instance: &Instance| {
-                let loaded = indices.load(&mut *store, instance);
-                Box::pin(async move {
-                    let ($guest, $store) = (loaded?, store);
-                    $call.await
-                })
-            });
-            match asked.await {
-                Err(error) => {
-                    if let Err(error) = tries.pause(error).await {
-                        break (tries.made, Err(error));
-                    }
-                }
-                done => break (tries.made, done),
-            }
-        }
-    }};
 }
 
 impl GuestStorage {
@@ -100,21 +59,13 @@ impl GuestStorage {
         features: Features,
         cookies: bool,
     ) -> GuestStorage {
-        GuestStorage { component, backend, features: Arc::new(features), cookies, plans: Arc::new(PlanCache::new()) }
+        let asking = Asking { component, backend };
+        GuestStorage { asking, features: Arc::new(features), cookies, plans: Arc::new(PlanCache::new()) }
     }
 
     /// For measuring: what a plan of this file costs.
     pub(crate) fn measuring(&self, file: &Node) -> Measuring {
-        Measuring::new(self.component.clone(), self.backend.clone(), self.wit_node(file), file.size)
-    }
-
-    /// One call of the component.
-    async fn ask<T, W>(&self, work: W) -> Result<T>
-    where
-        T: Send + 'static,
-        W: for<'a> FnOnce(&'a mut Store<Call>, &'a Instance) -> BoxFuture<'a, Answered<T>> + Send + 'static,
-    {
-        self.component.call(Some(self.backend.clone()), work).await?.map_err(convert::error)
+        Measuring::new(self.asking.component.clone(), self.asking.backend.clone(), self.wit_node(file), file.size)
     }
 
     fn exported<'a, T>(&self, indices: &'a Option<T>, what: &str) -> Result<&'a T> {
@@ -123,15 +74,15 @@ impl GuestStorage {
 
     /// A path in the provider's spelling.
     fn spelled(&self, path: &Path) -> String {
-        path.names().map(|name| self.backend.encoding.to_provider(name)).collect::<Vec<_>>().join("/")
+        path.names().map(|name| self.asking.backend.encoding.to_provider(name)).collect::<Vec<_>>().join("/")
     }
 
     fn outcome(&self, outcome: types::Outcome) -> Result<Outcome> {
-        convert::outcome(outcome, self.backend.encoding)
+        convert::outcome(outcome, self.asking.backend.encoding)
     }
 
     fn entry(&self, entry: types::Entry) -> Result<Entry> {
-        convert::entry(entry, self.backend.encoding)
+        convert::entry(entry, self.asking.backend.encoding)
     }
 
     fn wit_node(&self, node: &Node) -> types::Node {
@@ -174,7 +125,7 @@ impl GuestStorage {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
             return Err(Error::new(ErrorKind::Invalid, "the root cannot be changed"));
         };
-        Ok((self.directory(&parent).await?, self.backend.encoding.to_provider(name)))
+        Ok((self.directory(&parent).await?, self.asking.backend.encoding.to_provider(name)))
     }
 
     /// A node as the component knows it: with its cookie, where there are cookies.
@@ -187,15 +138,17 @@ impl GuestStorage {
     }
 
     async fn refresh(&self, node: &types::Node) -> Result<Option<Entry>> {
-        let answer = ask!(self, self.component.browsing, (node), |guest, store| guest.call_refresh(store, &node)).1?;
+        let answer = ask!(self.asking, self.asking.component.browsing, (node), |guest, store| guest
+            .call_refresh(store, &node))
+        .1?;
         let convert = if node.path.is_empty() { convert::root } else { convert::entry };
-        answer.map(|placed| convert(placed.entry, self.backend.encoding)).transpose()
+        answer.map(|placed| convert(placed.entry, self.asking.backend.encoding)).transpose()
     }
 
     /// The entry of this name. Of several, the directory keeps the name, else the newest.
     async fn lookup(&self, parent: types::Node, name: &str) -> Result<Option<Entry>> {
-        let spelled = self.backend.encoding.to_provider(name);
-        let found = ask!(self, self.component.browsing, (parent, spelled), |guest, store| guest
+        let spelled = self.asking.backend.encoding.to_provider(name);
+        let found = ask!(self.asking, self.asking.component.browsing, (parent, spelled), |guest, store| guest
             .call_look_up(store, &parent, &spelled))
         .1;
         let found = match found {
@@ -227,9 +180,10 @@ impl GuestStorage {
                 ));
             }
             tokio::time::sleep(Duration::from_millis(job.after_ms.into()).max(SHORTEST_POLL)).await;
-            let jobs = self.exported(&self.component.jobs, "finish what it began")?;
+            let jobs = self.exported(&self.asking.component.jobs, "finish what it began")?;
             let ticket = job.ticket;
-            outcome = self.outcome(ask!(self, jobs, (ticket), |guest, store| guest.call_poll(store, &ticket)).1?)?;
+            outcome =
+                self.outcome(ask!(self.asking, jobs, (ticket), |guest, store| guest.call_poll(store, &ticket)).1?)?;
         }
     }
 
@@ -242,34 +196,6 @@ impl GuestStorage {
     }
 }
 
-/// Counts the tries of a call, and pauses between them.
-struct Tries {
-    made: u32,
-    began: Instant,
-    pause: Duration,
-}
-
-impl Tries {
-    fn new() -> Tries {
-        Tries { made: 0, began: Instant::now(), pause: PAUSE }
-    }
-
-    /// Waits until another try makes sense; gives the error back if none does.
-    async fn pause(&mut self, error: Error) -> Result<()> {
-        self.made += 1;
-        let wait = match error.kind {
-            ErrorKind::RateLimited(hint) | ErrorKind::Unavailable(hint) => hint.unwrap_or(self.pause).max(self.pause),
-            _ => return Err(error),
-        };
-        if self.made >= TRIES || self.began.elapsed() + wait > PATIENCE {
-            return Err(error);
-        }
-        tokio::time::sleep(wait).await;
-        self.pause *= 2;
-        Ok(())
-    }
-}
-
 #[async_trait]
 impl Storage for GuestStorage {
     fn features(&self) -> Arc<Features> {
@@ -277,7 +203,7 @@ impl Storage for GuestStorage {
     }
 
     async fn probe(&self) -> Result<Identity> {
-        let identity = ask!(self, self.component.setup, (), |guest, store| guest.call_probe(store)).1?;
+        let identity = ask!(self.asking, self.asking.component.setup, (), |guest, store| guest.call_probe(store)).1?;
         Ok(Identity { account: identity.account, display: identity.display })
     }
 
@@ -303,11 +229,8 @@ impl Storage for GuestStorage {
     async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {
         let directory = self.directory(directory).await?;
         let cursor = cursor.map(|cursor| cursor.0.clone());
-        let page = ask!(self, self.component.browsing, (directory, cursor), |guest, store| guest.call_list_directory(
-            store,
-            &directory,
-            cursor.as_deref()
-        ))
+        let page = ask!(self.asking, self.asking.component.browsing, (directory, cursor), |guest, store| guest
+            .call_list_directory(store, &directory, cursor.as_deref()))
         .1?;
         if page.entries.len() > PAGE {
             return Err(convert::fault("a page holds more than 10,000 entries"));
@@ -324,11 +247,16 @@ impl Storage for GuestStorage {
         if span.size == 0 {
             return Ok(causeway_storage::body_of(bytes::Bytes::new()));
         }
-        let reading = Reading::new(self.component.clone(), self.backend.clone(), self.known(file).await?, file.size);
+        let reading = Reading::new(
+            self.asking.component.clone(),
+            self.asking.backend.clone(),
+            self.known(file).await?,
+            file.size,
+        );
         // Settings, credential and component are those of this storage, and so of its plans.
         let key = serde_json::json!([self.spelled(&file.path), file.cookie, file.version]).to_string();
         transfer::read(transfer::Read {
-            egress: self.backend.egress.clone(),
+            egress: self.asking.backend.egress.clone(),
             planner: Arc::new(reading),
             plans: self.plans.clone(),
             key,
@@ -339,15 +267,15 @@ impl Storage for GuestStorage {
     }
 
     async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
-        self.exported(&self.component.writing, "write files")?;
+        self.exported(&self.asking.component.writing, "write files")?;
         let (parent, name) = self.place(&intent.path).await?;
         let existing = match &intent.existing {
             Some(node) => Some(self.known(node).await?),
             None => None,
         };
         let writing = Writing::new(
-            self.component.clone(),
-            self.backend.clone(),
+            self.asking.component.clone(),
+            self.asking.backend.clone(),
             parent,
             name,
             existing,
@@ -355,17 +283,18 @@ impl Storage for GuestStorage {
             content.clone(),
         )?;
         let writing = Arc::new(writing);
-        let log = Arc::new(SealedLog { log, backend: self.backend.clone(), path: intent.path.to_string() });
-        let outcome = transfer::write(self.backend.egress.clone(), writing.clone(), content.clone(), log).await?;
+        let log = Arc::new(SealedLog { log, backend: self.asking.backend.clone(), path: intent.path.to_string() });
+        let outcome =
+            transfer::write(self.asking.backend.egress.clone(), writing.clone(), content.clone(), log).await?;
         let entry = self.after(outcome, &intent.path).await?;
         self.check_written(&entry, &*content, &writing).await?;
         Ok(entry)
     }
 
     async fn remove_file(&self, file: &Node) -> Result<()> {
-        let removing = self.exported(&self.component.removing, "remove files")?;
+        let removing = self.exported(&self.asking.component.removing, "remove files")?;
         let node = self.known(file).await?;
-        let removed = ask!(self, removing, (node), |guest, store| guest.call_remove_file(store, &node));
+        let removed = ask!(self.asking, removing, (node), |guest, store| guest.call_remove_file(store, &node));
         match removed {
             // Gone, after a try whose answer was lost: that try did it.
             (tries, Err(Error { kind: ErrorKind::NotFound, .. })) if tries > 1 => Ok(()),
@@ -374,10 +303,10 @@ impl Storage for GuestStorage {
     }
 
     async fn make_directory(&self, path: &Path) -> Result<Entry> {
-        let directories = self.exported(&self.component.directories, "make directories")?;
+        let directories = self.exported(&self.asking.component.directories, "make directories")?;
         let (parent, name) = self.place(path).await?;
-        let made =
-            ask!(self, directories, (parent, name), |guest, store| guest.call_make_directory(store, &parent, &name));
+        let made = ask!(self.asking, directories, (parent, name), |guest, store| guest
+            .call_make_directory(store, &parent, &name));
         match made {
             (tries, Err(Error { kind: ErrorKind::AlreadyExists, .. })) if tries > 1 => {
                 self.stat(path).await?.ok_or_else(|| Error::not_found(path))
@@ -394,9 +323,9 @@ impl Storage for GuestStorage {
     }
 
     async fn remove_directory(&self, directory: &Node) -> Result<()> {
-        let directories = self.exported(&self.component.directories, "remove directories")?;
+        let directories = self.exported(&self.asking.component.directories, "remove directories")?;
         let node = self.known(directory).await?;
-        let removed = ask!(self, directories, (node), |guest, store| guest.call_remove_directory(store, &node));
+        let removed = ask!(self.asking, directories, (node), |guest, store| guest.call_remove_directory(store, &node));
         match removed {
             (tries, Err(Error { kind: ErrorKind::NotFound, .. })) if tries > 1 => Ok(()),
             (_, outcome) => self.finish(self.outcome(outcome?)?).await.map(|_| ()),
@@ -404,13 +333,13 @@ impl Storage for GuestStorage {
     }
 
     async fn move_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
-        let moving = self.exported(&self.component.moving, "move files")?;
+        let moving = self.exported(&self.asking.component.moving, "move files")?;
         let (node, (parent, name)) = (self.known(from).await?, self.place(to).await?);
         let replaces = match replaces {
             Some(replaced) => Some(self.known(replaced).await?),
             None => None,
         };
-        let outcome = ask!(self, moving, (node, parent, name, replaces), |guest, store| guest.call_move_to(
+        let outcome = ask!(self.asking, moving, (node, parent, name, replaces), |guest, store| guest.call_move_to(
             store,
             &node,
             &parent,
@@ -422,13 +351,13 @@ impl Storage for GuestStorage {
     }
 
     async fn copy_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
-        let copying = self.exported(&self.component.copying, "copy files")?;
+        let copying = self.exported(&self.asking.component.copying, "copy files")?;
         let (node, (parent, name)) = (self.known(from).await?, self.place(to).await?);
         let replaces = match replaces {
             Some(replaced) => Some(self.known(replaced).await?),
             None => None,
         };
-        let outcome = ask!(self, copying, (node, parent, name, replaces), |guest, store| guest.call_copy_to(
+        let outcome = ask!(self.asking, copying, (node, parent, name, replaces), |guest, store| guest.call_copy_to(
             store,
             &node,
             &parent,
@@ -441,16 +370,17 @@ impl Storage for GuestStorage {
     }
 
     async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
-        let times = self.exported(&self.component.times, "set modification times")?;
+        let times = self.exported(&self.asking.component.times, "set modification times")?;
         let (known, modified) = (self.known(node).await?, convert::wit_time(modified));
-        let outcome =
-            ask!(self, times, (known, modified), |guest, store| guest.call_set_modified(store, &known, modified)).1?;
+        let outcome = ask!(self.asking, times, (known, modified), |guest, store| guest
+            .call_set_modified(store, &known, modified))
+        .1?;
         self.after(self.outcome(outcome)?, &node.path).await
     }
 
     async fn room(&self) -> Result<Room> {
-        let room = self.exported(&self.component.room, "tell how much room there is")?;
-        let usage = ask!(self, room, (), |guest, store| guest.call_measure(store)).1?;
+        let room = self.exported(&self.asking.component.room, "tell how much room there is")?;
+        let usage = ask!(self.asking, room, (), |guest, store| guest.call_measure(store)).1?;
         Ok(Room {
             total: usage.total,
             used: usage.used,
