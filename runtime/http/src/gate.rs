@@ -23,6 +23,7 @@ use crate::address::{self, Reach};
 use crate::egress::{Egress, Way};
 use crate::origin::Target;
 use crate::pool::Pools;
+use crate::weather::Weather;
 
 /// For resolving, connecting and TLS together.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ pub struct Policy {
     pub egress_map: Vec<(String, SocketAddr)>,
     /// Certificate authorities besides the public ones.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// For tests of how storages bear it.
+    pub weather: Option<Arc<dyn Weather>>,
 }
 
 /// The way out; one per process.
@@ -78,6 +81,10 @@ impl Gate {
             tls_http1: Arc::new(tls_http1),
             pools: Pools::default(),
         }))
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The way out of one backend.

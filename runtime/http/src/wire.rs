@@ -22,6 +22,7 @@ use crate::gate::{Gate, Wire};
 use crate::origin::Target;
 use crate::pace::Permits;
 use crate::pool::{PoolKey, Pooled, Pools, Single};
+use crate::weather::Sky;
 
 /// Between two pieces of a body.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -85,9 +86,18 @@ pub(crate) struct Incoming1 {
     pub(crate) headers: Vec<(String, String)>,
     /// Its end can be told from a broken connection.
     pub(crate) framed: bool,
-    body: Incoming,
+    body: Coming,
+    /// Bytes of the body that still come before it breaks off.
+    cut: Option<u64>,
     lease: Option<Lease>,
     permits: Permits,
+}
+
+/// Where the body of an answer comes from.
+enum Coming {
+    Wire(Incoming),
+    /// Nobody was asked.
+    Weather(Option<Bytes>),
 }
 
 /// A connection in use, to be laid to rest once the answer is complete.
@@ -100,6 +110,41 @@ struct Lease {
 /// Sends a request and waits for the head of the answer. `body` makes the body, perhaps twice: a connection that died at
 /// rest is replaced as long as it took nothing.
 pub(crate) async fn exchange(
+    gate: &Gate,
+    tenant: &str,
+    outgoing: &Outgoing,
+    permits: Permits,
+    body: impl Fn(Progress) -> SentBody,
+) -> Result<Incoming1, Failure> {
+    let sky = match &gate.policy().weather {
+        Some(weather) => weather
+            .over(outgoing.method.as_str(), &format!("{}{}", outgoing.target.origin(), outgoing.target.path_and_query)),
+        None => Sky::Clear,
+    };
+    match sky {
+        Sky::Clear => exchange_in_earnest(gate, tenant, outgoing, permits, body).await,
+        Sky::Broken => Err(Failure { error: interrupted(), unsent: true }),
+        Sky::Answer { status, headers, body } => {
+            let body = Coming::Weather(Some(body));
+            Ok(Incoming1 { status, headers, framed: true, body, cut: None, lease: None, permits })
+        }
+        Sky::LostAnswer => {
+            let mut lost = exchange_in_earnest(gate, tenant, outgoing, permits, body).await?;
+            while lost.next().await.map_err(|error| Failure { error, unsent: false })?.is_some() {}
+            Err(Failure { error: interrupted(), unsent: false })
+        }
+        Sky::Cut(bytes) => {
+            let cut = exchange_in_earnest(gate, tenant, outgoing, permits, body).await?;
+            Ok(Incoming1 { cut: Some(bytes), ..cut })
+        }
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Unavailable(None), "the connection to the provider broke")
+}
+
+async fn exchange_in_earnest(
     gate: &Gate,
     tenant: &str,
     outgoing: &Outgoing,
@@ -267,14 +312,29 @@ fn incoming(answer: hyper::Response<Incoming>, lease: Option<Lease>, permits: Pe
         .collect();
     let framed = head.version == http::Version::HTTP_2
         || headers.iter().any(|(name, _)| name == "content-length" || name == "transfer-encoding");
-    Incoming1 { status: head.status.as_u16(), headers, framed, body, lease, permits }
+    Incoming1 { status: head.status.as_u16(), headers, framed, body: Coming::Wire(body), cut: None, lease, permits }
 }
 
 impl Incoming1 {
     /// The next bytes of the body; none at its end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        let next = self.next_in_earnest().await?;
+        let (Some(left), Some(bytes)) = (self.cut.as_mut(), &next) else { return Ok(next) };
+        if *left == 0 {
+            return Err(interrupted());
+        }
+        let now = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        *left -= now as u64;
+        Ok(Some(bytes.slice(..now)))
+    }
+
+    async fn next_in_earnest(&mut self) -> Result<Option<Bytes>> {
+        let wire = match &mut self.body {
+            Coming::Wire(wire) => wire,
+            Coming::Weather(body) => return Ok(body.take().filter(|body| !body.is_empty())),
+        };
         loop {
-            let frame = match timeout(SILENCE, self.body.frame()).await {
+            let frame = match timeout(SILENCE, wire.frame()).await {
                 Ok(frame) => frame,
                 Err(_) => {
                     return Err(Error::new(ErrorKind::Unavailable(None), "an answer stopped: 60 s without a byte"));
