@@ -5,6 +5,7 @@
 //! [`Front`] serves any number of [`Fake`]s on one loopback port, with TLS for every host; [`control`] is what tests do to them:
 //! faults, clock, page size, request log. Nothing here ever dials out, and no credential is real.
 
+pub mod azureblob;
 pub mod control;
 pub mod fault;
 mod front;
@@ -30,6 +31,9 @@ pub fn fakes(names: &[String]) -> Option<Vec<Box<dyn Fake>>> {
     names.iter().map(|name| fake(name)).collect()
 }
 
-fn fake(_name: &str) -> Option<Box<dyn Fake>> {
-    None
+fn fake(name: &str) -> Option<Box<dyn Fake>> {
+    Some(match name {
+        "azureblob" => Box::new(azureblob::AzureBlob::new()),
+        _ => return None,
+    })
 }

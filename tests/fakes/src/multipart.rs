@@ -75,16 +75,29 @@ pub fn parse(content_type: &str, body: &Bytes) -> Option<Vec<Part>> {
     }
     let delimiter = format!("--{}", parameter(content_type, "boundary")?);
     let later = format!("\r\n{delimiter}");
-    let mut at = find(body, delimiter.as_bytes(), 0)? + delimiter.len();
+    let mut at = boundary(body, delimiter.as_bytes(), 0)? + delimiter.len();
     let mut parts = Vec::new();
     loop {
         if body.get(at..at + 2)? == b"--" {
             return Some(parts);
         }
-        let start = find(body, b"\r\n", at)? + 2;
-        let end = find(body, later.as_bytes(), start.checked_sub(2)?)?;
+        let start = at + 2;
+        let end = boundary(body, later.as_bytes(), at)?;
         parts.push(part(body, start, end)?);
         at = end + later.len();
+    }
+}
+
+/// Where a delimiter stands that is one: followed by the end of the line, or by the two dashes that close the body.
+fn boundary(body: &[u8], delimiter: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at = find(body, delimiter, at)?;
+        let after = body.get(at + delimiter.len()..).unwrap_or_default();
+        if after.starts_with(b"\r\n") || after.starts_with(b"--") {
+            return Some(at);
+        }
+        at += 1;
     }
 }
 
