@@ -7,10 +7,12 @@
 
 pub mod azureblob;
 pub mod control;
+pub mod drive;
 pub mod fault;
 mod front;
 mod h1;
 mod h2;
+pub mod mega;
 pub mod multipart;
 pub mod oauth;
 mod request;
@@ -34,6 +36,8 @@ pub fn fakes(names: &[String]) -> Option<Vec<Box<dyn Fake>>> {
 fn fake(name: &str) -> Option<Box<dyn Fake>> {
     Some(match name {
         "azureblob" => Box::new(azureblob::AzureBlob::new()),
+        "drive" => Box::new(drive::Drive::default()),
+        "mega" => Box::new(mega::Mega::default()),
         _ => return None,
     })
 }

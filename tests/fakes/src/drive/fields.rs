@@ -6,65 +6,135 @@ use serde_json::{Map, Value};
 
 /// The names of a resource, and the resources within it. What is within other names is not checked.
 #[derive(Debug)]
-pub struct Shape {
+pub(super) struct Shape {
     names: &'static [&'static str],
     nested: &'static [(&'static str, &'static Shape)],
 }
 
 /// A file, folder, shortcut or document.
-pub static FILE: Shape = Shape {
+pub(super) static FILE: Shape = Shape {
     names: &[
-        "kind", "id", "name", "mimeType", "description", "starred", "trashed", "explicitlyTrashed", "parents",
-        "properties", "appProperties", "spaces", "version", "webViewLink", "webContentLink", "iconLink", "hasThumbnail",
-        "thumbnailLink", "viewedByMe", "viewedByMeTime", "createdTime", "modifiedTime", "modifiedByMe",
-        "modifiedByMeTime", "sharedWithMeTime", "sharingUser", "owners", "ownedByMe", "shared", "permissions",
-        "permissionIds", "capabilities", "quotaBytesUsed", "size", "md5Checksum", "sha1Checksum", "sha256Checksum",
-        "headRevisionId", "originalFilename", "fullFileExtension", "fileExtension", "driveId", "teamDriveId",
-        "shortcutDetails", "exportLinks", "resourceKey", "copyRequiresWriterPermission", "writersCanShare",
-        "isAppAuthorized", "lastModifyingUser", "trashedTime", "trashingUser", "folderColorRgb", "contentHints",
-        "contentRestrictions", "imageMediaMetadata", "videoMediaMetadata", "linkShareMetadata", "labelInfo",
-        "hasAugmentedPermissions", "inheritedPermissionsDisabled", "downloadRestrictions", "viewersCanCopyContent",
+        "kind",
+        "id",
+        "name",
+        "mimeType",
+        "description",
+        "starred",
+        "trashed",
+        "explicitlyTrashed",
+        "parents",
+        "properties",
+        "appProperties",
+        "spaces",
+        "version",
+        "webViewLink",
+        "webContentLink",
+        "iconLink",
+        "hasThumbnail",
+        "thumbnailLink",
+        "viewedByMe",
+        "viewedByMeTime",
+        "createdTime",
+        "modifiedTime",
+        "modifiedByMe",
+        "modifiedByMeTime",
+        "sharedWithMeTime",
+        "sharingUser",
+        "owners",
+        "ownedByMe",
+        "shared",
+        "permissions",
+        "permissionIds",
+        "capabilities",
+        "quotaBytesUsed",
+        "size",
+        "md5Checksum",
+        "sha1Checksum",
+        "sha256Checksum",
+        "headRevisionId",
+        "originalFilename",
+        "fullFileExtension",
+        "fileExtension",
+        "driveId",
+        "teamDriveId",
+        "shortcutDetails",
+        "exportLinks",
+        "resourceKey",
+        "copyRequiresWriterPermission",
+        "writersCanShare",
+        "isAppAuthorized",
+        "lastModifyingUser",
+        "trashedTime",
+        "trashingUser",
+        "folderColorRgb",
+        "contentHints",
+        "contentRestrictions",
+        "imageMediaMetadata",
+        "videoMediaMetadata",
+        "linkShareMetadata",
+        "labelInfo",
+        "hasAugmentedPermissions",
+        "inheritedPermissionsDisabled",
+        "downloadRestrictions",
+        "viewersCanCopyContent",
     ],
     nested: &[],
 };
 
 /// `files.list`.
-pub static FILES: Shape =
+pub(super) static FILES: Shape =
     Shape { names: &["kind", "nextPageToken", "incompleteSearch", "files"], nested: &[("files", &FILE)] };
 
 /// `about.get`.
-pub static ABOUT: Shape = Shape {
+pub(super) static ABOUT: Shape = Shape {
     names: &[
-        "kind", "user", "storageQuota", "importFormats", "exportFormats", "maxImportSizes", "maxUploadSize",
-        "appInstalled", "folderColorPalette", "driveThemes", "teamDriveThemes", "canCreateDrives", "canCreateTeamDrives",
+        "kind",
+        "user",
+        "storageQuota",
+        "importFormats",
+        "exportFormats",
+        "maxImportSizes",
+        "maxUploadSize",
+        "appInstalled",
+        "folderColorPalette",
+        "driveThemes",
+        "teamDriveThemes",
+        "canCreateDrives",
+        "canCreateTeamDrives",
     ],
     nested: &[("user", &USER), ("storageQuota", &QUOTA)],
 };
 
-static USER: Shape = Shape {
-    names: &["kind", "displayName", "photoLink", "me", "permissionId", "emailAddress"],
-    nested: &[],
-};
+static USER: Shape =
+    Shape { names: &["kind", "displayName", "photoLink", "me", "permissionId", "emailAddress"], nested: &[] };
 
 static QUOTA: Shape = Shape { names: &["limit", "usage", "usageInDrive", "usageInDriveTrash"], nested: &[] };
 
 /// A shared drive.
-pub static DRIVE: Shape = Shape {
+pub(super) static DRIVE: Shape = Shape {
     names: &[
-        "kind", "id", "name", "capabilities", "restrictions", "createdTime", "hidden", "themeId", "colorRgb",
-        "backgroundImageFile", "backgroundImageLink", "orgUnitId",
+        "kind",
+        "id",
+        "name",
+        "capabilities",
+        "restrictions",
+        "createdTime",
+        "hidden",
+        "themeId",
+        "colorRgb",
+        "backgroundImageFile",
+        "backgroundImageLink",
+        "orgUnitId",
     ],
     nested: &[],
 };
 
 /// `drives.list`.
-pub static DRIVES: Shape = Shape { names: &["kind", "nextPageToken", "drives"], nested: &[("drives", &DRIVE)] };
+pub(super) static DRIVES: Shape = Shape { names: &["kind", "nextPageToken", "drives"], nested: &[("drives", &DRIVE)] };
 
 /// `changes.list`.
-pub static CHANGES: Shape = Shape {
-    names: &["kind", "nextPageToken", "newStartPageToken", "changes"],
-    nested: &[("changes", &CHANGE)],
-};
+pub(super) static CHANGES: Shape =
+    Shape { names: &["kind", "nextPageToken", "newStartPageToken", "changes"], nested: &[("changes", &CHANGE)] };
 
 static CHANGE: Shape = Shape {
     names: &["kind", "type", "changeType", "time", "removed", "fileId", "file", "driveId", "drive", "teamDriveId"],
@@ -72,37 +142,62 @@ static CHANGE: Shape = Shape {
 };
 
 /// `changes.getStartPageToken`.
-pub static START: Shape = Shape { names: &["kind", "startPageToken"], nested: &[] };
+pub(super) static START: Shape = Shape { names: &["kind", "startPageToken"], nested: &[] };
 
 /// A permission.
-pub static PERMISSION: Shape = Shape {
+pub(super) static PERMISSION: Shape = Shape {
     names: &[
-        "kind", "id", "type", "role", "emailAddress", "displayName", "domain", "allowFileDiscovery", "expirationTime",
-        "deleted", "pendingOwner", "photoLink", "view", "permissionDetails", "inheritedPermissionsDisabled",
+        "kind",
+        "id",
+        "type",
+        "role",
+        "emailAddress",
+        "displayName",
+        "domain",
+        "allowFileDiscovery",
+        "expirationTime",
+        "deleted",
+        "pendingOwner",
+        "photoLink",
+        "view",
+        "permissionDetails",
+        "inheritedPermissionsDisabled",
     ],
     nested: &[],
 };
 
 /// `permissions.list`.
-pub static PERMISSIONS: Shape =
+pub(super) static PERMISSIONS: Shape =
     Shape { names: &["kind", "nextPageToken", "permissions"], nested: &[("permissions", &PERMISSION)] };
 
 /// A revision.
-pub static REVISION: Shape = Shape {
+pub(super) static REVISION: Shape = Shape {
     names: &[
-        "kind", "id", "mimeType", "modifiedTime", "keepForever", "published", "publishAuto", "publishedLink",
-        "publishedOutsideDomain", "lastModifyingUser", "originalFilename", "md5Checksum", "size", "exportLinks",
+        "kind",
+        "id",
+        "mimeType",
+        "modifiedTime",
+        "keepForever",
+        "published",
+        "publishAuto",
+        "publishedLink",
+        "publishedOutsideDomain",
+        "lastModifyingUser",
+        "originalFilename",
+        "md5Checksum",
+        "size",
+        "exportLinks",
     ],
     nested: &[],
 };
 
 /// `revisions.list`.
-pub static REVISIONS: Shape =
+pub(super) static REVISIONS: Shape =
     Shape { names: &["kind", "nextPageToken", "revisions"], nested: &[("revisions", &REVISION)] };
 
 /// A selection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mask {
+pub(super) enum Mask {
     /// Everything.
     All,
     /// These, and within them.
@@ -111,19 +206,20 @@ pub enum Mask {
 
 impl Mask {
     /// Reads a selection and holds it against the names of a resource.
-    pub fn parse(text: &str, shape: &Shape) -> Result<Mask, String> {
+    pub(super) fn parse(text: &str, shape: &Shape) -> Result<Mask, String> {
         let mut rest = text;
         let mask = list(&mut rest, Some(shape))?;
         if rest.is_empty() { Ok(mask) } else { Err(format!("Invalid field selection {text}")) }
     }
 
     /// What is selected of a value. Lists are looked through.
-    pub fn apply(&self, value: Value) -> Value {
+    pub(super) fn apply(&self, value: Value) -> Value {
         match (self, value) {
             (Mask::All, value) => value,
             (mask, Value::Array(values)) => Value::Array(values.into_iter().map(|value| mask.apply(value)).collect()),
             (Mask::Only(names), Value::Object(mut object)) => {
-                let chosen = names.iter().filter_map(|(name, inner)| Some((name.clone(), inner.apply(object.remove(name)?))));
+                let chosen =
+                    names.iter().filter_map(|(name, inner)| Some((name.clone(), inner.apply(object.remove(name)?))));
                 Value::Object(chosen.collect::<Map<_, _>>())
             }
             (Mask::Only(_), value) => value,
@@ -212,13 +308,16 @@ mod tests {
         assert_eq!(select("*"), page());
         assert_eq!(select("files(*),kind"), json!({ "kind": "k", "files": page()["files"] }));
         let owners = Mask::parse("owners(me),capabilities/canEdit", &FILE).unwrap();
-        let file = json!({ "owners": [{ "me": true, "emailAddress": "a" }], "capabilities": { "canEdit": true, "x": 1 } });
+        let file =
+            json!({ "owners": [{ "me": true, "emailAddress": "a" }], "capabilities": { "canEdit": true, "x": 1 } });
         assert_eq!(owners.apply(file), json!({ "owners": [{ "me": true }], "capabilities": { "canEdit": true } }));
     }
 
     #[test]
     fn unknown_names_and_broken_selections_are_refused() {
-        for fields in ["", "title", "files(title)", "files/title", "files(id", "files)", "id", "files(id),", "files//id"] {
+        for fields in
+            ["", "title", "files(title)", "files/title", "files(id", "files)", "id", "files(id),", "files//id"]
+        {
             assert!(Mask::parse(fields, &FILES).is_err(), "{fields} was accepted");
         }
     }

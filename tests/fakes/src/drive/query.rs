@@ -7,7 +7,7 @@ use std::str::Chars;
 
 /// A query, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Query {
+pub(super) enum Query {
     /// Both sides.
     And(Box<Query>, Box<Query>),
     /// One side or the other.
@@ -24,7 +24,7 @@ pub enum Query {
 
 /// What can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub(super) enum Field {
     /// Equality ignores case; `contains` matches the beginning of words.
     Name,
     /// Name and text.
@@ -51,7 +51,7 @@ pub enum Field {
 
 /// How it is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
+pub(super) enum Operator {
     /// `=`
     Is,
     /// `!=`
@@ -70,7 +70,7 @@ pub enum Operator {
 
 /// What a value can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Collection {
+pub(super) enum Collection {
     /// Ids of folders.
     Parents,
     /// Addresses.
@@ -82,7 +82,7 @@ pub enum Collection {
 }
 
 /// An item, as a query asks about it.
-pub trait Facts {
+pub(super) trait Facts {
     /// Text of a field, lower case where the field ignores case; truths are `true` and `false`, times RFC 3339 in milliseconds.
     fn text(&self, field: Field) -> String;
     /// Whether it is in a collection.
@@ -93,7 +93,7 @@ pub trait Facts {
 
 impl Query {
     /// Reads a query; the error says what is wrong.
-    pub fn parse(text: &str) -> Result<Query, String> {
+    pub(super) fn parse(text: &str) -> Result<Query, String> {
         let mut parser = Parser { tokens: tokens(text)?.into_iter().peekable() };
         let query = parser.sequence()?;
         match parser.tokens.next() {
@@ -103,7 +103,7 @@ impl Query {
     }
 
     /// Whether an item is meant.
-    pub fn matches(&self, item: &impl Facts) -> bool {
+    pub(super) fn matches(&self, item: &impl Facts) -> bool {
         match self {
             Query::And(left, right) => left.matches(item) && right.matches(item),
             Query::Or(left, right) => left.matches(item) || right.matches(item),
@@ -391,9 +391,23 @@ mod tests {
     #[test]
     fn what_is_unknown_is_refused() {
         let wrong = [
-            "", "title='x'", "name='x' and", "name~'x'", "'0R' in folders", "name='x", "(name='x'", "name='x')",
-            r"name='a\b'", "trashed='false'", "trashed contains true", "name < 'x'", "name='x' name='y'", "size > 5",
-            "properties='x'", "modifiedTime > 'yesterday'", "name=x",
+            "",
+            "title='x'",
+            "name='x' and",
+            "name~'x'",
+            "'0R' in folders",
+            "name='x",
+            "(name='x'",
+            "name='x')",
+            r"name='a\b'",
+            "trashed='false'",
+            "trashed contains true",
+            "name < 'x'",
+            "name='x' name='y'",
+            "size > 5",
+            "properties='x'",
+            "modifiedTime > 'yesterday'",
+            "name=x",
         ];
         for query in wrong {
             assert!(Query::parse(query).is_err(), "{query} was accepted");

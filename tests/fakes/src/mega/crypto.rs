@@ -10,31 +10,31 @@ use ctr::Ctr64BE;
 use data_encoding::BASE64URL_NOPAD;
 
 /// A key or block of AES-128.
-pub type Block = [u8; 16];
+pub(super) type Block = [u8; 16];
 
 const BLOCK: usize = 16;
 const MAGIC: &[u8] = b"MEGA";
 
 /// Base64url without padding.
-pub fn encode(bytes: &[u8]) -> String {
+pub(super) fn encode(bytes: &[u8]) -> String {
     BASE64URL_NOPAD.encode(bytes)
 }
 
 /// The bytes of base64url; `+` and `/` are read too, as MEGA does.
-pub fn decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
     BASE64URL_NOPAD.decode(text.as_bytes()).ok()
 }
 
 /// One block, encrypted.
-pub fn encrypt_block(key: &Block, block: &Block) -> Block {
+pub(super) fn encrypt_block(key: &Block, block: &Block) -> Block {
     let mut block = GenericArray::from(*block);
     Aes128::new(&GenericArray::from(*key)).encrypt_block(&mut block);
     block.into()
 }
 
 /// Whole blocks, each for itself; what is left at the end is padded with zeros.
-pub fn ecb_encrypt(key: &Block, data: &[u8]) -> Vec<u8> {
+pub(super) fn ecb_encrypt(key: &Block, data: &[u8]) -> Vec<u8> {
     let cipher = Aes128::new(&GenericArray::from(*key));
     blocks(data)
         .flat_map(|block| {
@@ -46,7 +46,7 @@ pub fn ecb_encrypt(key: &Block, data: &[u8]) -> Vec<u8> {
 }
 
 /// The reverse of [`ecb_encrypt`], padding included.
-pub fn ecb_decrypt(key: &Block, data: &[u8]) -> Vec<u8> {
+pub(super) fn ecb_decrypt(key: &Block, data: &[u8]) -> Vec<u8> {
     let cipher = Aes128::new(&GenericArray::from(*key));
     blocks(data)
         .flat_map(|block| {
@@ -88,7 +88,7 @@ fn blocks(data: &[u8]) -> impl Iterator<Item = Block> + '_ {
 }
 
 /// At most sixteen bytes, with zeros behind.
-pub fn padded(data: &[u8]) -> Block {
+pub(super) fn padded(data: &[u8]) -> Block {
     let mut block = [0; BLOCK];
     for (to, from) in block.iter_mut().zip(data) {
         *to = *from;
@@ -97,18 +97,18 @@ pub fn padded(data: &[u8]) -> Block {
 }
 
 /// Byte by byte.
-pub fn xor(left: &Block, right: &Block) -> Block {
+pub(super) fn xor(left: &Block, right: &Block) -> Block {
     std::array::from_fn(|index| left.get(index).unwrap_or(&0) ^ right.get(index).unwrap_or(&0))
 }
 
 /// The attributes of a node (`a`): `MEGA` and JSON, encrypted.
-pub fn seal_attributes(key: &Block, json: &serde_json::Value) -> String {
+pub(super) fn seal_attributes(key: &Block, json: &serde_json::Value) -> String {
     let text = [MAGIC, json.to_string().as_bytes()].concat();
     encode(&cbc_encrypt(key, [0; BLOCK], &text))
 }
 
 /// The JSON of sealed attributes; none with the wrong key.
-pub fn open_attributes(key: &Block, sealed: &str) -> Option<serde_json::Value> {
+pub(super) fn open_attributes(key: &Block, sealed: &str) -> Option<serde_json::Value> {
     let plain = cbc_decrypt(key, [0; BLOCK], &decode(sealed)?);
     let json = plain.strip_prefix(MAGIC)?;
     let end = json.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -117,7 +117,7 @@ pub fn open_attributes(key: &Block, sealed: &str) -> Option<serde_json::Value> {
 
 /// What decrypts a file: its 32-byte node key, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileKey {
+pub(super) struct FileKey {
     /// Of content and attributes.
     pub key: Block,
     /// The upper half of the counter.
@@ -128,7 +128,7 @@ pub struct FileKey {
 
 impl FileKey {
     /// From the 32 bytes that a node key decrypts to.
-    pub fn unpack(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn unpack(bytes: &[u8]) -> Option<Self> {
         let (first, second) = bytes.split_at_checked(BLOCK)?;
         let second: Block = second.try_into().ok()?;
         let (nonce, meta_mac) = second.split_at(8);
@@ -137,28 +137,29 @@ impl FileKey {
     }
 
     /// The 32 bytes that are encrypted as a node's key.
-    pub fn pack(&self) -> [u8; 32] {
+    pub(super) fn pack(&self) -> [u8; 32] {
         let second = padded(&[self.nonce, self.meta_mac].concat());
         let first = xor(&self.key, &second);
         std::array::from_fn(|index| *first.iter().chain(&second).nth(index).unwrap_or(&0))
     }
 
     /// A key for `content`, with its meta-MAC.
-    pub fn of(key: Block, nonce: [u8; 8], content: &[u8]) -> Self {
+    pub(super) fn of(key: Block, nonce: [u8; 8], content: &[u8]) -> Self {
         Self { key, nonce, meta_mac: meta_mac(&key, &nonce, content) }
     }
 
     /// Content from its beginning, encrypted or decrypted.
-    pub fn cipher(&self, content: &[u8]) -> Vec<u8> {
+    pub(super) fn cipher(&self, content: &[u8]) -> Vec<u8> {
         let counter = padded(&self.nonce);
         let mut content = content.to_vec();
-        Ctr64BE::<Aes128>::new(&GenericArray::from(self.key), &GenericArray::from(counter)).apply_keystream(&mut content);
+        Ctr64BE::<Aes128>::new(&GenericArray::from(self.key), &GenericArray::from(counter))
+            .apply_keystream(&mut content);
         content
     }
 }
 
 /// The chunks that content is uploaded and checked in: `[start, end)`, 128 KiB, 256 KiB ... 1 MiB, and 1 MiB from then on.
-pub fn chunks(size: u64) -> impl Iterator<Item = (u64, u64)> {
+pub(super) fn chunks(size: u64) -> impl Iterator<Item = (u64, u64)> {
     const STEP: u64 = 128 << 10;
     let mut start = 0;
     (1_u64..).map_while(move |number| {
@@ -169,14 +170,14 @@ pub fn chunks(size: u64) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// The CBC-MAC of one chunk of plain content.
-pub fn chunk_mac(key: &Block, nonce: &[u8; 8], plain: &[u8]) -> Block {
+pub(super) fn chunk_mac(key: &Block, nonce: &[u8; 8], plain: &[u8]) -> Block {
     let iv = padded(&[*nonce, *nonce].concat());
     let chain = cbc_encrypt(key, iv, plain);
     chain.rchunks(BLOCK).next().map_or(iv, padded)
 }
 
 /// The meta-MAC of plain content: the MACs of its chunks chained, and folded into eight bytes.
-pub fn meta_mac(key: &Block, nonce: &[u8; 8], content: &[u8]) -> [u8; 8] {
+pub(super) fn meta_mac(key: &Block, nonce: &[u8; 8], content: &[u8]) -> [u8; 8] {
     let macs = chunks(content.len() as u64)
         .filter_map(|(start, end)| content.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?))
         .map(|chunk| chunk_mac(key, nonce, chunk));

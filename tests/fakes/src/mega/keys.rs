@@ -23,7 +23,7 @@ const V1_HASH_ROUNDS: usize = 16_384;
 
 /// What a password becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
+pub(super) struct Credentials {
     /// Decrypts the master key.
     pub password_key: Block,
     /// Proves the password (`uh`).
@@ -31,7 +31,7 @@ pub struct Credentials {
 }
 
 /// Of an account of version 2.
-pub fn version_2(password: &str, salt: &[u8]) -> Credentials {
+pub(super) fn version_2(password: &str, salt: &[u8]) -> Credentials {
     let mut key = [0; 32];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA512, V2_ROUNDS, salt, password.as_bytes(), &mut key);
     let (password_key, auth_key) = key.split_at(16);
@@ -39,10 +39,12 @@ pub fn version_2(password: &str, salt: &[u8]) -> Credentials {
 }
 
 /// Of an account of version 1, where the address goes into the proof.
-pub fn version_1(password: &str, email: &str) -> Credentials {
+pub(super) fn version_1(password: &str, email: &str) -> Credentials {
     let keys: Vec<Block> = password.as_bytes().chunks(16).map(padded).collect();
-    let password_key = (0..V1_ROUNDS).fold(V1_START, |state, _| keys.iter().fold(state, |at, key| encrypt_block(key, &at)));
-    let folded = email.to_lowercase().as_bytes().chunks(16).map(padded).fold([0; 16], |state, block| xor(&state, &block));
+    let password_key =
+        (0..V1_ROUNDS).fold(V1_START, |state, _| keys.iter().fold(state, |at, key| encrypt_block(key, &at)));
+    let folded =
+        email.to_lowercase().as_bytes().chunks(16).map(padded).fold([0; 16], |state, block| xor(&state, &block));
     let hash = (0..V1_HASH_ROUNDS).fold(folded, |state, _| encrypt_block(&password_key, &state));
     let [a, b, c, d, _, _, _, _, e, f, g, h, ..] = hash;
     Credentials { password_key, proof: encode(&[a, b, c, d, e, f, g, h]) }
@@ -50,7 +52,7 @@ pub fn version_1(password: &str, email: &str) -> Credentials {
 
 /// The RSA key pair of every account.
 #[derive(Debug, Clone)]
-pub struct KeyPair {
+pub(super) struct KeyPair {
     p: BigUint,
     q: BigUint,
     d: BigUint,
@@ -59,7 +61,7 @@ pub struct KeyPair {
 
 impl KeyPair {
     /// The fixed one.
-    pub fn fixed() -> Self {
+    pub(super) fn fixed() -> Self {
         let number = |hex: &str| BigUint::parse_bytes(hex.as_bytes(), 16).unwrap_or_default();
         let (p, q, one) = (number(PRIME_P), number(PRIME_Q), BigUint::from(1_u32));
         let order = (&p - &one) * (&q - &one);
@@ -69,19 +71,20 @@ impl KeyPair {
     }
 
     /// `privk`: p, q, d and u, encrypted with the master key.
-    pub fn private(&self, master: &Block) -> String {
+    pub(super) fn private(&self, master: &Block) -> String {
         encode(&ecb_encrypt(master, &[&self.p, &self.q, &self.d, &self.u].map(multiprecision).concat()))
     }
 
     /// `pubk`: modulus and exponent.
-    pub fn public(&self) -> String {
+    pub(super) fn public(&self) -> String {
         encode(&[self.modulus(), BigUint::from(EXPONENT)].each_ref().map(|number| multiprecision(number)).concat())
     }
 
     /// `csid`: a session id of 43 bytes, with `padding` behind up to the length that a client cuts at, encrypted.
-    pub fn encrypt_session(&self, session: &[u8], padding: &[u8]) -> String {
+    pub(super) fn encrypt_session(&self, session: &[u8], padding: &[u8]) -> String {
         let length = (self.p.bits().div_ceil(8) + self.q.bits().div_ceil(8)).saturating_sub(2) as usize;
-        let message: Vec<u8> = session.iter().chain(padding).copied().chain(std::iter::repeat(0)).take(length).collect();
+        let message: Vec<u8> =
+            session.iter().chain(padding).copied().chain(std::iter::repeat(0)).take(length).collect();
         let number = BigUint::from_bytes_be(&message).modpow(&BigUint::from(EXPONENT), &self.modulus());
         encode(&multiprecision(&number))
     }

@@ -1,0 +1,1 @@
+//! Requests as a client sends them, and what the server makes of them.
