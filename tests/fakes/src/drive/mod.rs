@@ -164,9 +164,9 @@ impl Drive {
     }
 }
 
-/// What `fields` selects of a value; without it, what the method answers by itself.
+/// What `fields` selects of a value; without it, or when it is empty, what the method answers by itself.
 fn select(request: &Request, shape: &Shape, usual: &str, value: Value) -> Answer {
-    let fields = request.param("fields").unwrap_or_else(|| usual.to_owned());
+    let fields = request.param("fields").filter(|fields| !fields.is_empty()).unwrap_or_else(|| usual.to_owned());
     let mask = Mask::parse(&fields, shape).map_err(|error| Failure::invalid("invalidParameter", &error))?;
     Ok(Response::json(200, &mask.apply(value)))
 }

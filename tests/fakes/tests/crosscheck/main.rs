@@ -6,6 +6,8 @@
 
 mod azureblob;
 mod client;
+mod drive;
+mod mega;
 mod operations;
 
 use std::collections::BTreeMap;
@@ -42,7 +44,7 @@ pub struct Row {
 type Table = Arc<Mutex<BTreeMap<&'static str, BTreeMap<&'static str, String>>>>;
 
 fn main() {
-    let rows: Vec<Row> = azureblob::rows().into_iter().collect();
+    let rows: Vec<Row> = azureblob::rows().into_iter().chain(drive::rows()).chain(mega::rows()).collect();
     let table = Table::default();
     let notes: Vec<String> = rows
         .iter()
