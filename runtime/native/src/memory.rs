@@ -407,6 +407,7 @@ impl Storage for MemoryStorage {
 
     async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
         self.with_tree(|tree| {
+            tree.item(&node.path).ok_or_else(|| Error::not_found(&node.path))?;
             tree.check_version(node)?;
             let item = tree.items.get_mut(&node.path).ok_or_else(|| Error::not_found(&node.path))?;
             item.modified = modified;
