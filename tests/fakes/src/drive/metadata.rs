@@ -62,9 +62,8 @@ impl Metadata {
 
     /// Refuses members that cannot be written now.
     pub(super) fn check(&self, creation: bool) -> Result<(), Failure> {
-        let wrong =
-            |name: &&String| !ALWAYS.contains(&name.as_str()) && !(creation && AT_CREATION.contains(&name.as_str()));
-        match self.0.keys().find(wrong).map(String::as_str) {
+        let right = |name: &str| ALWAYS.contains(&name) || (creation && AT_CREATION.contains(&name));
+        match self.0.keys().map(String::as_str).find(|name| !right(name)) {
             None => Ok(()),
             Some("parents") => Err(Failure {
                 message: "The parents field is not directly writable in update requests. Use the addParents and removeParents \

@@ -185,7 +185,7 @@ impl Upload {
         if total.is_some_and(|total| end > total) {
             return Err(wrong("The range ends behind the total size."));
         }
-        if total != Some(end) && body.len() % ALIGNMENT_BYTES != 0 {
+        if total != Some(end) && !body.len().is_multiple_of(ALIGNMENT_BYTES) {
             return Err(wrong("A chunk that is not the last must be a multiple of 262144 bytes."));
         }
         if first == self.stored.len() {

@@ -77,7 +77,7 @@ impl KeyPair {
 
     /// `pubk`: modulus and exponent.
     pub(super) fn public(&self) -> String {
-        encode(&[self.modulus(), BigUint::from(EXPONENT)].each_ref().map(|number| multiprecision(number)).concat())
+        encode(&[self.modulus(), BigUint::from(EXPONENT)].each_ref().map(multiprecision).concat())
     }
 
     /// `csid`: a session id of 43 bytes, with `padding` behind up to the length that a client cuts at, encrypted.

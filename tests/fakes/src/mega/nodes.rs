@@ -103,7 +103,8 @@ fn check_key(key: &str, kind: Kind) -> Result<(), Code> {
 }
 
 fn check_attributes(sealed: &str) -> Result<(), Code> {
-    let fits = |bytes: Vec<u8>| !bytes.is_empty() && bytes.len() % 16 == 0 && bytes.len() <= LARGEST_ATTRIBUTES_BYTES;
+    let fits =
+        |bytes: Vec<u8>| !bytes.is_empty() && bytes.len().is_multiple_of(16) && bytes.len() <= LARGEST_ATTRIBUTES_BYTES;
     if decode(sealed).is_some_and(fits) { Ok(()) } else { Err(WRONG_ARGUMENTS) }
 }
 

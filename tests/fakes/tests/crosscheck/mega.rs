@@ -9,7 +9,7 @@ use crate::{Row, nothing_refused};
 const FLAGS: &[&str] = &["--mega-hard-delete"];
 const EXCEPTIONS: &[(&str, &str)] = &[("copy", "the client makes none"), ("time", "the client writes none")];
 
-pub fn rows() -> [Row; 3] {
+pub(crate) fn rows() -> [Row; 3] {
     let row = |name, flags, config| Row {
         name,
         fakes: &["mega"],
