@@ -17,6 +17,7 @@ pub mod multipart;
 pub mod oauth;
 mod request;
 mod response;
+pub mod seafile;
 pub mod text;
 mod tls;
 mod world;
@@ -38,6 +39,7 @@ fn fake(name: &str) -> Option<Box<dyn Fake>> {
         "azureblob" => Box::new(azureblob::AzureBlob::new()),
         "drive" => Box::new(drive::Drive::default()),
         "mega" => Box::new(mega::Mega::default()),
+        "seafile" => Box::new(seafile::Seafile::new()),
         _ => return None,
     })
 }

@@ -15,6 +15,9 @@ use crate::{Request, World};
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// From this version on, string-to-sign of a SAS has a line for the encryption scope.
 const WITH_SCOPE: &str = "2020-12-06";
+/// From these on, that of a user delegation has lines for a delegated user, then for headers and parameters that are signed too.
+const WITH_DELEGATE: &str = "2025-07-05";
+const WITH_REQUEST: &str = "2026-04-06";
 
 /// What a request addresses; account signatures name the levels they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,9 +199,15 @@ pub(super) fn sas(params: &[(String, String)], target: &Target, key: &[u8], worl
             }
             key = delegation_key(&key, &get("skt"), &get("ske"));
             lines.extend(["skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid"].map(get));
+            if version.as_str() >= WITH_DELEGATE {
+                lines.extend(["skdutid", "sduoid"].map(get));
+            }
         }
         lines.extend(["sip", "spr", "sv", "sr", "snapshot"].map(get));
         lines.extend(scoped.then(|| get("ses")));
+        if !get("skoid").is_empty() && version.as_str() >= WITH_REQUEST {
+            lines.extend(["srh", "srq"].map(get));
+        }
         lines.extend(["rscc", "rscd", "rsce", "rscl", "rsct"].map(get));
     }
     if sign(&key, &lines.join("\n")) != Some(get("sig")) {

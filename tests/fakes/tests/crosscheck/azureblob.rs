@@ -14,7 +14,7 @@ const NO_FOLDERS: (&str, &str) = ("mkdir", "a folder is only a prefix of names")
 const NO_LINK: (&str, &str) = ("link", "the client makes none");
 const NO_ABOUT: (&str, &str) = ("about", "the provider has no quota");
 
-pub fn rows() -> [Row; 3] {
+pub(crate) fn rows() -> [Row; 3] {
     let row = |name, config| Row {
         name,
         fakes: &["azureblob"],

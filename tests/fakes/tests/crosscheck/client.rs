@@ -11,7 +11,7 @@ use crate::Row;
 const SECONDS: &str = "120";
 
 /// A client that is set up for one row.
-pub struct Client {
+pub(crate) struct Client {
     folder: tempfile::TempDir,
     ca: PathBuf,
     proxy: Option<String>,
@@ -19,25 +19,25 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(front: &Running, row: &Row) -> Client {
+    pub(crate) fn new(front: &Running, row: &Row) -> Client {
         let folder = tempfile::tempdir().expect("a folder");
         let proxy = row.proxy.then(|| front.origin());
         Client { folder, ca: front.ca().to_owned(), proxy, flags: row.flags }
     }
 
     /// Writes the remote `X`.
-    pub fn configure(&self, remote: &str) {
+    pub(crate) fn configure(&self, remote: &str) {
         let text = format!("[X]\n{remote}\n");
         std::fs::write(self.folder.path().join("x.conf"), text).expect("a configuration");
     }
 
     /// A password as the configuration wants it.
-    pub fn obscure(&self, password: &str) -> String {
+    pub(crate) fn obscure(&self, password: &str) -> String {
         self.run(&["obscure", password]).expect("obscure").trim().to_owned()
     }
 
     /// A local file of this content. Nested names make folders.
-    pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.folder.path().join("files").join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
         std::fs::write(&path, content).expect("a file");
@@ -45,12 +45,12 @@ impl Client {
     }
 
     /// The folder of local files.
-    pub fn folder(&self, name: &str) -> PathBuf {
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.folder.path().join("files").join(name)
     }
 
     /// Runs a command: its output, or what it complained about.
-    pub fn run(&self, arguments: &[&str]) -> Result<String, String> {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let done = self.command(arguments).output().map_err(|error| error.to_string())?;
         let Output { status, stdout, stderr } = done;
         if status.success() {

@@ -17,7 +17,7 @@ const FLAGS: &[&str] = &[
     "--drive-use-trash=false",
 ];
 
-pub fn rows() -> [Row; 3] {
+pub(crate) fn rows() -> [Row; 3] {
     let row = |name, config, log| Row {
         name,
         fakes: &["drive"],

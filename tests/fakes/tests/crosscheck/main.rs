@@ -9,6 +9,7 @@ mod client;
 mod drive;
 mod mega;
 mod operations;
+mod seafile;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,30 +22,31 @@ use crate::client::Client;
 use crate::operations::{OPERATIONS, Scene};
 
 /// One provider and how the client is set up for it.
-pub struct Row {
+pub(crate) struct Row {
     /// What the row is called: the provider, and what is special.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Which fakes run; the first one is the provider's.
-    pub fakes: &'static [&'static str],
+    pub(crate) fakes: &'static [&'static str],
     /// The configuration of the remote `X`, from the front and what the fake says of its accounts.
-    pub config: fn(&Running, &Value, &Client) -> String,
+    pub(crate) config: fn(&Running, &Value, &Client) -> String,
     /// Whether requests go through the front as a proxy; needed where the client has fixed host names.
-    pub proxy: bool,
+    pub(crate) proxy: bool,
     /// Options for every command.
-    pub flags: &'static [&'static str],
+    pub(crate) flags: &'static [&'static str],
     /// Where the operations work, as `X:...`; it exists or is made by the first upload.
-    pub root: &'static str,
+    pub(crate) root: &'static str,
     /// Operations that are left out, and why.
-    pub exceptions: &'static [(&'static str, &'static str)],
+    pub(crate) exceptions: &'static [(&'static str, &'static str)],
     /// What the requests must look like in the end.
-    pub log: fn(&[Logged]) -> Result<(), String>,
+    pub(crate) log: fn(&[Logged]) -> Result<(), String>,
 }
 
 /// Row, then operation, then how it went.
 type Table = Arc<Mutex<BTreeMap<&'static str, BTreeMap<&'static str, String>>>>;
 
 fn main() {
-    let rows: Vec<Row> = azureblob::rows().into_iter().chain(drive::rows()).chain(mega::rows()).collect();
+    let rows: Vec<Row> =
+        azureblob::rows().into_iter().chain(drive::rows()).chain(mega::rows()).chain(seafile::rows()).collect();
     let table = Table::default();
     let notes: Vec<String> = rows
         .iter()
@@ -90,7 +92,7 @@ fn run(row: &Row, table: &Table) -> Result<(), String> {
 }
 
 /// No request was refused for who sent it, and none found nobody to answer.
-pub fn nothing_refused(log: &[Logged]) -> Result<(), String> {
+pub(crate) fn nothing_refused(log: &[Logged]) -> Result<(), String> {
     let refused = log.iter().find(|entry| matches!(entry.status, None | Some(401 | 403 | 502 | 504)));
     refused.map_or(Ok(()), |entry| Err(format!("{entry:?}")))
 }

@@ -6,16 +6,16 @@ use serde_json::Value;
 use crate::client::Client;
 
 /// Where an operation takes place.
-pub struct Scene<'a> {
-    pub client: &'a Client,
-    pub front: &'a Running,
-    pub root: &'static str,
+pub(crate) struct Scene<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) front: &'a Running,
+    pub(crate) root: &'static str,
 }
 
 type Operation = fn(&Scene) -> Result<(), String>;
 
 /// All operations in their order, by the names in the table.
-pub const OPERATIONS: &[(&str, Operation)] = &[
+pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
     ("upload", upload),
     ("download", download),
     ("range", range),
