@@ -265,7 +265,7 @@ fn the_feed_waits_and_then_tells_what_others_did() {
     assert_eq!(events, [("t", false), ("t", false), ("u", false), ("d", true), ("t", false), ("d", false)]);
     assert_eq!(told["a"][0]["t"]["f"][0]["h"], handle);
     let account = &stage.mega.accounts[0];
-    assert!(account.nodes.get(handle.as_str().unwrap()).is_none());
+    assert!(!account.nodes.contains_key(handle.as_str().unwrap()));
     assert!(stage.feed(told["sn"].as_str().unwrap())["w"].is_string());
     stage.world.page_size = Some(4);
     let page = stage.feed(&sn);
