@@ -16,7 +16,7 @@
 //! | `parent` | item, `to` | a second parent, as old items have them |
 //! | `mark` | item, any of `starred` `abusive` `photo` | |
 //! | `tree` | | `{"items":[{path,id,mime_type,trashed,size,sha256,modified}]}` |
-//! | `rate-limit` | `times`, `reason?`, `status?`, `method?` | so many calls are refused first (403 `userRateLimitExceeded`) |
+//! | `rate-limit` | `times`, `reason?`, `status?`, `message?`, `method?` | so many calls are refused first (403 `userRateLimitExceeded`) |
 //! | `quota` | `bytes?` | the account's limit; none: unlimited |
 //! | `scope` | `scope` | what all tokens are good for: `drive` `drive.readonly` `drive.metadata.readonly` `drive.file` `drive.appdata` |
 //! | `expire-uploads` | | all sessions of uploads are gone |
@@ -145,8 +145,11 @@ impl Drive {
             "rate-limit" => {
                 let reason = body.text("reason").unwrap_or("userRateLimitExceeded");
                 let status = body.number("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(403);
-                self.tricks.refusal =
-                    Failure { status, message: "User Rate Limit Exceeded".into(), ..Failure::denied(reason) };
+                self.tricks.refusal = Failure {
+                    status,
+                    message: body.text("message").unwrap_or("User Rate Limit Exceeded").into(),
+                    ..Failure::denied(reason)
+                };
                 self.tricks.refused_method = body.text("method").map(str::to_owned);
                 self.tricks.refusals = body.number("times").unwrap_or(1);
             }

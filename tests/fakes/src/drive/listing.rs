@@ -34,11 +34,11 @@ impl Drive {
                 && after.as_ref().is_none_or(|after| item.id > *after)
                 && query.as_ref().is_none_or(|query| query.matches(&Stored(&self.store, item)))
         });
-        // As the service at times does: nothing for several parents, or a page without entries that is not the last.
-        let none = (self.tricks.no_several_parents && parents > 1) || (self.tricks.empty_pages && after.is_none());
-        let found: Vec<&Item> =
-            found.take(if self.tricks.no_several_parents && parents > 1 { 0 } else { page + 1 }).collect();
-        let shown = if none { &[] } else { found.get(..page).unwrap_or(&found) };
+        // As the service at times does: nothing for several parents, or a first page without entries that is not the last.
+        let barren = self.tricks.no_several_parents && parents > 1;
+        let found: Vec<&Item> = found.take(if barren { 0 } else { page + 1 }).collect();
+        let empty = self.tricks.empty_pages && after.is_none();
+        let shown = if empty { &[] } else { found.get(..page).unwrap_or(&found) };
         let mut answer = json!({
             "kind": "drive#fileList", "incompleteSearch": self.tricks.incomplete,
             "files": shown.iter().map(|item| json::file(&self.store, item)).collect::<Vec<_>>(),

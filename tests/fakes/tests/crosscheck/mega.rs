@@ -1,4 +1,4 @@
-//! MEGA: signing in by both versions of key derivation, and transfers over plain HTTP and over TLS.
+//! MEGA: signing in by both versions of key derivation and with a second factor, and transfers over plain HTTP and over TLS.
 
 use causeway_fakes::{Logged, Running};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{Row, nothing_refused};
 const FLAGS: &[&str] = &["--mega-hard-delete"];
 const EXCEPTIONS: &[(&str, &str)] = &[("copy", "the client makes none"), ("time", "the client writes none")];
 
-pub(crate) fn rows() -> [Row; 3] {
+pub(crate) fn rows() -> [Row; 4] {
     let row = |name, flags, config| Row {
         name,
         fakes: &["mega"],
@@ -23,6 +23,7 @@ pub(crate) fn rows() -> [Row; 3] {
     [
         Row { log: plain_transfers, ..row("mega (v2)", FLAGS, version_2) },
         row("mega (v1)", FLAGS, version_1),
+        row("mega (2FA)", FLAGS, second_factor),
         Row { log: secure_transfers, ..row("mega (TLS, bin)", &["--mega-use-https"], version_2) },
     ]
 }
@@ -38,6 +39,11 @@ fn version_2(_: &Running, accounts: &Value, client: &Client) -> String {
 
 fn version_1(_: &Running, accounts: &Value, client: &Client) -> String {
     remote(&accounts["v1"], client)
+}
+
+fn second_factor(_: &Running, accounts: &Value, client: &Client) -> String {
+    let account = &accounts["mfa"];
+    format!("{}\n2fa = {}", remote(account, client), account["2fa"].as_str().unwrap())
 }
 
 fn transfers(log: &[Logged], https: bool) -> Result<(), String> {
