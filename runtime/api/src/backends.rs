@@ -11,6 +11,7 @@ use crate::answers::{Done, iso, server, user};
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult, ErrorAnswer};
 use crate::request::{Segment, Wish};
+use crate::sign_in::{Asked, asked_of_stored, leave};
 use crate::{Api, State as MountState, limits};
 
 /// All backends of a tenant.
@@ -42,6 +43,9 @@ pub(crate) struct BackendAnswer {
     /// What remotes may call it, if it was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// What a person must do, if it is not connected for want of that; not in the list.
+    #[serde(flatten)]
+    asked: Asked,
 }
 
 /// How a test went.
@@ -76,7 +80,12 @@ pub(crate) async fn get(
 ) -> ApiResult<Json<BackendAnswer>> {
     let backend = find(&api, &tenant, &id).await?;
     let mounts = api.registry.mounts(&tenant, MountsWanted::Backend(&backend.id)).await?;
-    Ok(Json(answer(&api, &tenant, backend, &mounts)))
+    let shown = answer(&api, &tenant, backend.clone(), &mounts);
+    let asked = match shown.connected {
+        true => Asked::default(),
+        false => asked_of_stored(&api, &tenant, &backend).await,
+    };
+    Ok(Json(BackendAnswer { asked, ..shown }))
 }
 
 /// Probe a backend. The answer is 200 whether or not the probe succeeds.
@@ -151,6 +160,7 @@ pub(crate) async fn delete(
         let place = api.backends.discard(&tenant, &backend.id).await.map_err(ApiError::storage)?;
         message = format!("Backend disconnected; what was not uploaded lies in {place}");
     }
+    leave(&api, &tenant, &backend).await;
     for mount in mounts {
         api.registry.delete_mount(&tenant, &mount.id).await?;
     }
@@ -190,6 +200,7 @@ fn answer(api: &Api, tenant: &Tenant, backend: Backend, mounts: &[Mount]) -> Bac
         created_at: iso(backend.created_at),
         last_used: last_used.map(iso),
         name: backend.name.map(|name| name.as_str().to_owned()),
+        asked: Asked::default(),
     }
 }
 

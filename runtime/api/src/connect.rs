@@ -1,11 +1,12 @@
-//! `POST /api/v1/backends/{provider}`: connects a backend. Nothing is stored before the provider has answered a probe.
+//! `POST /api/v1/backends/{provider}`: connects a backend. Nothing is stored before the provider has answered a probe, or
+//! said that a person must act first.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use causeway_registry::{BackendId, BackendName, Error as RegistryError, NewBackend, Tenant};
-use causeway_storage::{Descriptor, ErrorKind, OpenError, OptionMarks, Problem, Provider, Settings, Storage};
+use causeway_storage::{Act, Descriptor, ErrorKind, OpenError, OptionMarks, Problem, Provider, Settings, SignIn};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use utoipa::ToSchema;
 
 use crate::answers::{Made, connected_message, family};
 use crate::auth::Caller;
+use crate::callback::redirect_uri;
 use crate::error::{ApiError, ApiResult, ErrorAnswer};
 use crate::request::{Segment, object};
+use crate::sign_in::{Asked, asked};
 use crate::{Api, api_default, limits};
 
 /// A connected backend.
@@ -27,6 +30,29 @@ pub(crate) struct Connected {
     family: String,
     backend_type: String,
     mount_paths: Vec<String>,
+    /// Absent if it is at once; false if a person must act first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connected: Option<bool>,
+    #[serde(flatten)]
+    asked: Asked,
+}
+
+impl Connected {
+    fn new(descriptor: &Descriptor, id: &BackendId, asked: Option<Asked>) -> Connected {
+        Connected {
+            id: id.to_string(),
+            family: family(descriptor).to_owned(),
+            backend_type: descriptor.backend_type().to_owned(),
+            mount_paths: Vec::new(),
+            connected: asked.as_ref().map(|_| false),
+            asked: asked.unwrap_or_default(),
+        }
+    }
+
+    /// What a step of signing in answers, which always says whether it was the last.
+    pub(crate) fn after_sign_in(descriptor: &Descriptor, id: &BackendId, asked: Option<Asked>) -> Connected {
+        Connected { connected: Some(asked.is_none()), ..Connected::new(descriptor, id, asked) }
+    }
 }
 
 /// Connect a backend. The body holds the provider's options as `GET /api/v1/providers` lists them, and optionally `name`.
@@ -59,59 +85,71 @@ pub(crate) async fn connect(
     }
     let id = BackendId::random()?;
     let new = NewBackend { id, provider: descriptor.name.clone(), name, settings, account: None, connected: true };
-    let stored = probe_and_store(&api, &tenant, provider, new.clone()).await;
+    let stored = try_and_store(&api, &tenant, provider, new.clone()).await;
     if stored.is_err() {
         api.backends.forget(&tenant, &new.id).await;
     }
-    stored?;
-    let data = Connected {
-        id: new.id.to_string(),
-        family: family(descriptor).to_owned(),
-        backend_type: descriptor.backend_type().to_owned(),
-        mount_paths: Vec::new(),
+    let asked = stored?;
+    let message = match &asked {
+        None => connected_message(descriptor),
+        Some(_) => "Backend stored; a person must act before it is connected".to_owned(),
     };
-    Ok((StatusCode::CREATED, Json(Made { success: true, message: connected_message(descriptor), data })))
+    let data = Connected::new(descriptor, &new.id, asked);
+    Ok((StatusCode::CREATED, Json(Made { success: true, message, data })))
 }
 
-async fn probe_and_store(
+/// Stores a backend that works, or one that will when a person has done what is asked.
+async fn try_and_store(
     api: &Api,
     tenant: &Tenant,
     provider: &Arc<dyn Provider>,
     mut new: NewBackend,
-) -> ApiResult<()> {
-    let trial = async {
-        let storage = open(api, tenant, &new.id, provider, new.settings.clone()).await?;
-        storage.probe().await.map_err(connection_failed)
+) -> ApiResult<Option<Asked>> {
+    let trial = api.backends.trial(tenant, &new.id, provider, new.settings.clone());
+    let trying = async {
+        let wanted = trial.sign_in(Act::Try).await.map_err(not_opened)?;
+        if !matches!(wanted, SignIn::Ready | SignIn::ReadyWith(_)) {
+            return Ok::<_, ApiError>((wanted, None));
+        }
+        let storage = trial.open().await.map_err(not_opened)?;
+        Ok((wanted, Some(storage.probe().await.map_err(connection_failed)?)))
     };
-    let identity = tokio::time::timeout(limits::PROBE, trial).await.map_err(|_| {
+    let (wanted, identity) = tokio::time::timeout(limits::PROBE, trying).await.map_err(|_| {
         ApiError::invalid(
             "CONNECTION_FAILED",
             format!("The provider did not answer within {} s", limits::PROBE.as_secs()),
         )
     })??;
-    new.account = identity.account;
+    if matches!(wanted, SignIn::Consent { .. }) {
+        // Before anything is stored: without it there is no way to go on.
+        redirect_uri(api)?;
+    }
+    new.connected = identity.is_some();
+    new.account = identity.and_then(|identity| identity.account);
     match api.registry.create_backend(tenant, &new).await {
-        Ok(_) => Ok(()),
-        Err(RegistryError::Taken) => Err(name_taken()),
-        Err(error) => Err(error.into()),
+        Ok(_) => {}
+        Err(RegistryError::Taken) => return Err(name_taken()),
+        Err(error) => return Err(error.into()),
+    }
+    let kept = match trial.keep().await {
+        Ok(()) => asked(api, tenant, &new.id, trial.as_ref(), &wanted).await,
+        Err(error) => Err(ApiError::storage(error)),
+    };
+    if kept.is_err() {
+        api.registry.delete_backend(tenant, &new.id).await?;
+    }
+    kept
+}
+
+/// What cannot be opened is the client's to mend.
+pub(crate) fn not_opened(error: OpenError) -> ApiError {
+    match error {
+        OpenError::Settings(problems) => ApiError::problems(&problems),
+        OpenError::Failed(error) => connection_failed(error),
     }
 }
 
-/// Opens settings on trial; what cannot be opened is the client's to mend.
-pub(crate) async fn open(
-    api: &Api,
-    tenant: &Tenant,
-    id: &BackendId,
-    provider: &Arc<dyn Provider>,
-    settings: Settings,
-) -> ApiResult<Arc<dyn Storage>> {
-    api.backends.try_open(tenant, id, provider, settings).await.map_err(|error| match error {
-        OpenError::Settings(problems) => ApiError::problems(&problems),
-        OpenError::Failed(error) => connection_failed(error),
-    })
-}
-
-fn connection_failed(error: causeway_storage::Error) -> ApiError {
+pub(crate) fn connection_failed(error: causeway_storage::Error) -> ApiError {
     match error.kind {
         ErrorKind::Internal => ApiError::internal(format!("{error:?}")),
         _ => {

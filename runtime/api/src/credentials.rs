@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::answers::Done;
 use crate::auth::Caller;
 use crate::backends::{find, wrappers};
-use crate::connect::open;
+use crate::connect::not_opened;
 use crate::error::{ApiError, ApiResult, ErrorAnswer};
 use crate::request::{Segment, Wish, object};
 use crate::{Api, State as MountState, limits};
@@ -131,11 +131,12 @@ async fn exchange(
     settings: Settings,
     concerned: Concerned,
 ) -> ApiResult<()> {
-    let trial = async {
-        let storage = open(api, tenant, &backend.id, provider, settings.clone()).await?;
+    let trial = api.backends.trial(tenant, &backend.id, provider, settings.clone());
+    let trying = async {
+        let storage = trial.open().await.map_err(not_opened)?;
         storage.probe().await.map_err(rejected)
     };
-    let identity = tokio::time::timeout(limits::PROBE, trial).await.map_err(|_| credential_refused())??;
+    let identity = tokio::time::timeout(limits::PROBE, trying).await.map_err(|_| credential_refused())??;
     let mut another = None;
     if another_account(backend, &identity)? {
         // Again: something may have been written while the provider was asked.
@@ -155,13 +156,14 @@ async fn exchange(
         Err(RegistryError::InUse) => return Err(mounted()),
         Err(error) => return Err(error.into()),
     }
+    trial.keep().await.map_err(ApiError::storage)?;
     for concerned in &concerned.all {
         api.backends.changed(tenant, concerned).await;
     }
     Ok(())
 }
 
-async fn changed_meanwhile(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<ApiError> {
+pub(crate) async fn changed_meanwhile(api: &Api, tenant: &Tenant, backend: &Backend) -> ApiResult<ApiError> {
     Ok(match api.registry.backend(tenant, &backend.id).await? {
         Some(_) => ApiError::conflict("CHANGED_MEANWHILE", "The credential was changed by another request meanwhile"),
         None => ApiError::backend_not_found(),
@@ -170,6 +172,12 @@ async fn changed_meanwhile(api: &Api, tenant: &Tenant, backend: &Backend) -> Api
 
 fn mounted() -> ApiError {
     ApiError::conflict("ACTIVE_MOUNTS", "Backend has active mounts; unmount first")
+}
+
+/// Refuses what certainly belongs to another account. Where the provider tells none, whoever consents answers for it: what is
+/// pending could not be uploaded otherwise.
+pub(crate) fn check_same_account(backend: &Backend, identity: &Identity) -> ApiResult<()> {
+    another_account(backend, identity).map(|_| ())
 }
 
 /// Whether what was cached may belong to another account than the credential's; an error if it certainly does.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_registry::{BackendId, Mount, MountId, Tenant};
-use causeway_storage::{Error, Identity, OpenError, Provider, Settings, Storage, Timestamp};
+use causeway_storage::{
+    Act, ConsentRequest, Error, Identity, OpenError, Provider, Settings, SignIn, Storage, Timestamp,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,17 +44,37 @@ pub struct Use {
     pub at: Option<Timestamp>,
 }
 
+/// A backend on trial. What it obtains (tokens, a session) is laid over what is stored, and dropped with the trial unless it
+/// is kept.
+#[async_trait]
+pub trait Trial: Send + Sync {
+    /// Other settings from now on.
+    fn set_settings(&mut self, settings: Settings);
+
+    /// Opens it. Reaches for no network.
+    async fn open(&self) -> Result<Arc<dyn Storage>, OpenError>;
+
+    /// One step of signing in.
+    async fn sign_in(&self, act: Act) -> Result<SignIn, OpenError>;
+
+    /// Where a person is to consent.
+    async fn consent_url(&self, request: ConsentRequest) -> Result<String, OpenError>;
+
+    /// Stores what the trial obtained; the backend must be stored by now.
+    async fn keep(&self) -> Result<(), Error>;
+}
+
 /// Live backends.
 #[async_trait]
 pub trait Backends: Send + Sync {
-    /// Opens a backend on trial, with settings that are not stored. Reaches for no network.
-    async fn try_open(
+    /// A backend on trial, stored or not, with settings that are not stored.
+    fn trial(
         &self,
         tenant: &Tenant,
         id: &BackendId,
         provider: &Arc<dyn Provider>,
         settings: Settings,
-    ) -> Result<Arc<dyn Storage>, OpenError>;
+    ) -> Box<dyn Trial>;
 
     /// Probes a stored backend, opening it if need be. A probe is a use.
     async fn probe(&self, tenant: &Tenant, id: &BackendId) -> Result<Identity, Error>;

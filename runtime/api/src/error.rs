@@ -41,6 +41,11 @@ impl ApiError {
         ApiError { status, code, message: message.into(), fields: Map::new() }
     }
 
+    /// For a person.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn invalid(code: &'static str, message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, code, message)
     }

@@ -4,7 +4,7 @@
 //! implements. It does not know what a provider is made of: the [`Catalog`] gives it descriptors, from which parsing,
 //! the list of providers and the checks of credentials follow.
 //!
-//! **Whose.** Everything under `/api/v1` but the OpenAPI document needs a bearer token, and every call to the registry and
+//! **Whose.** Everything under `/api/v1` but the OpenAPI document and the page after a consent needs a bearer token, and every call to the registry and
 //! the doors carries the tenant that the token belongs to. What is another tenant's answers exactly as what is not there.
 //!
 //! **Errors** have one shape: `{"success":false,"error":"...","code":"..."}`, also those that the framework makes; wrong
@@ -15,6 +15,7 @@
 mod answers;
 mod auth;
 mod backends;
+mod callback;
 mod catalog;
 mod connect;
 mod credentials;
@@ -26,6 +27,7 @@ mod observe;
 mod openapi;
 mod providers;
 mod request;
+mod sign_in;
 mod vfs_config;
 
 use std::future::{Future, IntoFuture};
@@ -34,11 +36,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use causeway_registry::Registry;
 
 pub use catalog::{Catalog, api_default, api_type};
-pub use doors::{Backends, MountError, Mounts, Pending, State, Status, Use};
+pub use doors::{Backends, MountError, Mounts, Pending, State, Status, Trial, Use};
 pub use observe::{Metrics, admin_router};
 pub use openapi::document;
 pub use vfs_config::{CacheMode, Close, VfsConfig};
@@ -56,6 +58,8 @@ pub struct Api {
     pub mounts: Arc<dyn Mounts>,
     /// What this machine is called where pending writes are shown: they lie on its disk.
     pub node: Arc<str>,
+    /// Where browsers reach this API, without a slash at its end; none if consents cannot be asked for.
+    pub public_url: Option<Arc<str>>,
 }
 
 /// Answers requests on a listener until `stop` ends, and then for at most [`limits::STOP`] those that are under way.
@@ -93,6 +97,7 @@ pub fn router(api: Api) -> Router {
             get(backends::get).put(credentials::update).delete(backends::delete).post(connect::connect),
         )
         .route("/backends/{id}/test", get(backends::test))
+        .route("/backends/{id}/authorize", post(sign_in::authorize))
         .route("/mounts", get(mounts::list).post(mounts::create))
         .route("/mounts/{id}", get(mounts::get).patch(mounts::update).delete(mounts::delete))
         .route("/providers", get(providers::list))
@@ -102,6 +107,7 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .nest("/api/v1", v1)
         .route("/api/v1/openapi.json", get(openapi::serve))
+        .route(callback::PATH, get(callback::callback))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))
         .fallback(error::not_found)

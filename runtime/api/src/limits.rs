@@ -20,6 +20,10 @@ pub const REQUESTS: usize = 256;
 pub const REQUEST: Duration = Duration::from_secs(30);
 /// When a provider must have answered a probe: early enough to say so.
 pub const PROBE: Duration = Duration::from_secs(25);
+/// How long an answer about a backend waits to learn what a person must do.
+pub const LOOK: Duration = Duration::from_secs(10);
+/// How long the provider is told that a backend leaves.
+pub const LEAVE: Duration = Duration::from_secs(5);
 /// How long a removal waits for uploads: early enough to say what is left.
 pub const DRAIN: Duration = Duration::from_secs(28);
 

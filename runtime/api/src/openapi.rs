@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
     info(title = "Causeway", description = "Connect storage providers and mount them as file systems."),
     paths(
         crate::backends::list, crate::backends::get, crate::backends::test, crate::backends::delete,
-        crate::connect::connect, crate::credentials::update,
+        crate::connect::connect, crate::credentials::update, crate::sign_in::authorize, crate::callback::callback,
         crate::mounts::list, crate::mounts::get, crate::mounts::create, crate::mounts::update, crate::mounts::delete,
         crate::providers::list,
     ),

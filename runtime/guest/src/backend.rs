@@ -1,17 +1,18 @@
 //! One backend as its calls see it: settings, state, slots and the way out.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_http::request::SecretRef;
 use causeway_http::uses::SecretUse;
 use causeway_http::{Egress, Secrets};
-use causeway_storage::{Encoding, Error, ErrorKind, Result, Secret, Settings, Value};
-use serde::{Deserialize, Serialize};
+use causeway_storage::{Encoding, Error, ErrorKind, Result, Secret, Settings};
 
 use crate::engine::Io;
+use crate::signing::Signing;
+use crate::slots::Slots;
 
 /// A value of a backend's state and the number of its last change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,15 +35,22 @@ pub trait State: Send + Sync {
     async fn swap(&self, key: &str, value: &[u8], lives: Option<Duration>, expected: Option<u64>) -> Result<bool>;
     /// Forgets a key.
     async fn remove(&self, key: &str) -> Result<()>;
+    /// Takes a lease, which ends by itself after so long: its number, higher than all before it; none while another process
+    /// holds it.
+    async fn take_lease(&self, name: &str, lives: Duration) -> Result<Option<u64>>;
+    /// Ends a lease before its time, if it is still this one.
+    async fn end_lease(&self, name: &str, fence: u64) -> Result<()>;
 }
 
-/// Which of a backend's two sets of values.
+/// Which of a backend's sets of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
     /// What the component may read.
     State,
     /// Secrets that it may only use.
     Slot,
+    /// What the host itself notes: how it is signed in.
+    Host,
 }
 
 /// Keeps what belongs to backends: their state, and, sealed, what the host itself writes down.
@@ -56,6 +64,7 @@ pub trait Keeper: Send + Sync {
 }
 
 /// All that belongs to one backend.
+#[derive(Clone)]
 pub(crate) struct Backend {
     pub(crate) tenant: String,
     pub(crate) id: String,
@@ -68,6 +77,9 @@ pub(crate) struct Backend {
     pub(crate) uses: Arc<HashMap<String, SecretUse>>,
     pub(crate) io: Io,
     pub(crate) egress: Arc<Egress>,
+    pub(crate) signing: Arc<Signing>,
+    /// This is the backend as a running `sign-in` sees it: it alone may assign hosts.
+    pub(crate) signs_in: bool,
 }
 
 impl Backend {
@@ -94,116 +106,5 @@ impl Backend {
             None => Ok(whole),
             Some(field) => causeway_http::document_field(&whole, field).ok_or_else(absent),
         }
-    }
-}
-
-/// Secrets by name: those in the settings, and slots that captures or the component fill. A slot is stored before it is
-/// used, and read back when the backend is opened.
-pub(crate) struct Slots {
-    settings: Arc<Settings>,
-    /// Names as declared; one that ends in `*` stands for all that begin so.
-    declared: Vec<String>,
-    state: Arc<dyn State>,
-    filled: Mutex<HashMap<String, Slot>>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Slot {
-    value: Vec<u8>,
-    /// The component sealed it itself, so it knows it.
-    known: bool,
-    /// Milliseconds since 1970.
-    expires_ms: Option<u64>,
-}
-
-impl Slots {
-    /// The slots of a backend, with what was stored for them.
-    pub(crate) async fn open(settings: Arc<Settings>, declared: Vec<String>, state: Arc<dyn State>) -> Result<Slots> {
-        let mut filled = HashMap::new();
-        for name in declared.iter().filter(|name| !name.ends_with('*')) {
-            if let Some(held) = state.get(name).await? {
-                filled.insert(name.clone(), serde_json::from_slice(&held.value).map_err(Error::internal)?);
-            }
-        }
-        Ok(Slots { settings, declared, state, filled: Mutex::new(filled) })
-    }
-
-    pub(crate) async fn seal(&self, name: &str, value: Vec<u8>) -> Result<()> {
-        self.store(name, Slot { value, known: true, expires_ms: None }).await
-    }
-
-    pub(crate) async fn expire(&self, name: &str, lives: Duration) -> Result<()> {
-        match self.slot(name) {
-            Some(slot) => {
-                let at = SystemTime::now() + lives;
-                let expires_ms =
-                    at.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|at| u64::try_from(at.as_millis()).ok());
-                self.store(name, Slot { expires_ms, ..slot }).await
-            }
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) async fn empty(&self, name: &str) -> Result<()> {
-        if self.is_declared(name) {
-            self.state.remove(name).await?;
-            self.filled.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn is_filled(&self, name: &str) -> bool {
-        self.slot(name).is_some()
-    }
-
-    fn slot(&self, name: &str) -> Option<Slot> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
-        let filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
-        filled.get(name).filter(|slot| slot.expires_ms.is_none_or(|at| at > now)).cloned()
-    }
-
-    fn is_declared(&self, name: &str) -> bool {
-        self.declared.iter().any(|declared| match declared.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => declared == name,
-        })
-    }
-
-    async fn store(&self, name: &str, slot: Slot) -> Result<()> {
-        if !self.is_declared(name) {
-            return Err(Error::new(ErrorKind::Denied, format!("`{name}` is not a declared slot")));
-        }
-        let record = serde_json::to_vec(&slot).map_err(Error::internal)?;
-        // Stored first: a token that was rotated must not be lost.
-        self.state.set(name, &record, None).await?;
-        self.filled.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), slot);
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Secrets for Slots {
-    fn get(&self, name: &str) -> Option<Secret> {
-        match self.settings.get(name) {
-            Some(Value::Secret(secret)) => Some(secret.clone()),
-            _ => self.slot(name).map(|slot| Secret::new(slot.value)),
-        }
-    }
-
-    fn is_sealed_by_component(&self, name: &str) -> bool {
-        self.slot(name).is_some_and(|slot| slot.known)
-    }
-
-    fn all(&self) -> Vec<Secret> {
-        let of_settings = self.settings.iter().filter_map(|(_, value)| match value {
-            Value::Secret(secret) => Some(secret.clone()),
-            _ => None,
-        });
-        let filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
-        of_settings.chain(filled.values().map(|slot| Secret::new(slot.value.clone()))).collect()
-    }
-
-    async fn fill(&self, slot: &str, value: Secret) -> Result<()> {
-        self.store(slot, Slot { value: value.expose().to_vec(), known: false, expires_ms: None }).await
     }
 }

@@ -20,6 +20,7 @@ use crate::component::Component;
 use crate::convert;
 use crate::engine::Engine;
 use crate::provider::GuestProvider;
+use crate::signing::way::OauthClients;
 
 /// The package of the contract, and the version that this runtime speaks.
 const PACKAGE: &str = "causeway:provider/";
@@ -165,6 +166,7 @@ pub struct Catalog {
     compiled: CompiledCache,
     grants: Grants,
     surroundings: Surroundings,
+    oauth_clients: OauthClients,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -176,7 +178,12 @@ impl std::fmt::Debug for Catalog {
 impl Catalog {
     /// A catalog that keeps compiled code in this cache.
     pub fn new(engine: Arc<Engine>, compiled: CompiledCache, grants: Grants, surroundings: Surroundings) -> Catalog {
-        Catalog { engine, compiled, grants, surroundings }
+        Catalog { engine, compiled, grants, surroundings, oauth_clients: OauthClients::new() }
+    }
+
+    /// With OAuth clients of the operator.
+    pub fn with_oauth_clients(self, oauth_clients: OauthClients) -> Catalog {
+        Catalog { oauth_clients, ..self }
     }
 
     /// The providers of all `*.wasm` files in a directory, and those files that cannot be used. `progress` hears of each
@@ -220,7 +227,9 @@ impl Catalog {
         let (component, described) = self.ask(wasm, &inspection).await?;
         self.check_grants(&described.name, &inspection)?;
         let descriptor = descriptor(&described, &inspection);
-        Ok(Arc::new(GuestProvider::new(component, descriptor, described, inspection, self.surroundings.clone())))
+        let client = self.oauth_clients.get(&descriptor.name).cloned();
+        let surroundings = self.surroundings.clone();
+        Ok(Arc::new(GuestProvider::new(component, descriptor, described, inspection, surroundings, client)))
     }
 
     /// What a component says of itself, granted or not: it cannot be used through this.

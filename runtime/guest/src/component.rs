@@ -34,6 +34,7 @@ pub(crate) struct Component {
     pub(crate) times: Option<exports::times::GuestIndices>,
     pub(crate) room: Option<exports::room::GuestIndices>,
     pub(crate) jobs: Option<exports::jobs::GuestIndices>,
+    pub(crate) session: Option<exports::session::GuestIndices>,
 }
 
 impl Component {
@@ -67,6 +68,7 @@ impl Component {
             times: exports::times::GuestIndices::new(&pre).ok(),
             room: exports::room::GuestIndices::new(&pre).ok(),
             jobs: exports::jobs::GuestIndices::new(&pre).ok(),
+            session: exports::session::GuestIndices::new(&pre).ok(),
             pre,
         })
     }

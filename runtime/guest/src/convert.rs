@@ -246,6 +246,13 @@ pub(crate) fn hash(hash: secret_uses::Hash) -> uses::Hash {
     }
 }
 
+pub(crate) fn rsa(scheme: secret_uses::Rsa) -> uses::Rsa {
+    match scheme {
+        secret_uses::Rsa::Pkcs1 => uses::Rsa::Pkcs1,
+        secret_uses::Rsa::Pss => uses::Rsa::Pss,
+    }
+}
+
 fn placement(placement: secret_uses::Placement) -> uses::Placement {
     use secret_uses::Place as Wit;
     let at = match placement.at {
@@ -274,17 +281,11 @@ pub(crate) fn secret_use(declared: secret_uses::SecretUse) -> uses::SecretUse {
         base64: declared.base64,
         steps: declared.steps,
     };
-    let rsa = |declared: secret_uses::RsaUse| uses::RsaUse {
-        field: declared.field,
-        scheme: match declared.scheme {
-            secret_uses::Rsa::Pkcs1 => uses::Rsa::Pkcs1,
-            secret_uses::Rsa::Pss => uses::Rsa::Pss,
-        },
-    };
+    let rsa_use = |declared: secret_uses::RsaUse| uses::RsaUse { field: declared.field, scheme: rsa(declared.scheme) };
     uses::SecretUse {
         places: declared.places.into_iter().map(placement).collect(),
         hmac: declared.hmac.into_iter().map(hmac).collect(),
-        rsa: declared.rsa.into_iter().map(rsa).collect(),
+        rsa: declared.rsa.into_iter().map(rsa_use).collect(),
         reveal: declared.reveal,
         public_fields: declared.public_fields,
     }

@@ -129,6 +129,14 @@ impl Io {
     ) -> Result<T> {
         AbortOnDrop(self.0.spawn(work)).await.map_err(Error::internal)?
     }
+
+    /// Runs something there to its end, whoever still waits for it.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.0.spawn(work).await.map_err(Error::internal)?
+    }
 }
 
 /// A task that ends when nobody waits for it any more.

@@ -405,15 +405,20 @@ impl wit::crypto::Host for Call {
 
     fn rsa_sign(
         &mut self,
-        _key: wit::crypto::PrivateKey,
-        _scheme: wit::secret_uses::Rsa,
-        _message: Vec<wit::requests::Piece>,
+        key: wit::crypto::PrivateKey,
+        scheme: wit::secret_uses::Rsa,
+        message: Vec<wit::requests::Piece>,
     ) -> Answer<Vec<u8>> {
-        answer(Err(Error::unsupported("sign with RSA")))
+        let backend = self.backend()?;
+        let (key, passphrase) = (convert::secret_ref(key.key), key.passphrase.map(convert::secret_ref));
+        let (scheme, message) = (convert::rsa(scheme), convert::pieces(message));
+        answer(backend.egress.rsa_sign(&key, passphrase.as_ref(), scheme, &message))
     }
 
-    fn certificates(&mut self, _key: wit::crypto::PrivateKey) -> Answer<Vec<Vec<u8>>> {
-        answer(Err(Error::unsupported("read certificates")))
+    fn certificates(&mut self, key: wit::crypto::PrivateKey) -> Answer<Vec<Vec<u8>>> {
+        let backend = self.backend()?;
+        let (key, passphrase) = (convert::secret_ref(key.key), key.passphrase.map(convert::secret_ref));
+        answer(backend.egress.certificates(&key, passphrase.as_ref()))
     }
 }
 
@@ -434,6 +439,10 @@ impl wit::foreign_hosts::Host for Call {
 impl wit::assigned_hosts::Host for Call {
     fn allow(&mut self, url: String) -> Answer<()> {
         let backend = self.backend()?;
+        if !backend.signs_in {
+            let message = "hosts are assigned while signing in, and at no other time";
+            return answer(Err(Error::new(ErrorKind::Denied, message)));
+        }
         answer(backend.egress.allow_assigned(&url, &self.budget))
     }
 }

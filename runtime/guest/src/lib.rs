@@ -17,6 +17,8 @@ mod measuring;
 mod meter;
 mod planners;
 mod provider;
+mod signing;
+mod slots;
 mod storage;
 
 pub use backend::{Held, Keeper, Space, State};
@@ -26,3 +28,4 @@ pub use engine::Engine;
 #[doc(hidden)]
 pub use measuring::{Measured, Measuring};
 pub use provider::GuestProvider;
+pub use signing::way::{OauthClient, OauthClients};

@@ -1,6 +1,7 @@
 //! The transfer engines ask, the component answers: one short call for each question.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use causeway_http::request::Response;
@@ -8,7 +9,7 @@ use causeway_http::transfer::{
     Cutting, Outcome, Part, PartAnswer, PartPlan, ReadPlan, ReadPlanner, Receipt, Remains, Upload, Verdict, WritePlan,
     WritePlanner,
 };
-use causeway_storage::{Algorithm, Error, Result, Source, Span, WriteIntent};
+use causeway_storage::{Algorithm, Error, ErrorKind, Result, Source, Span, WriteIntent};
 use wasmtime::component::Resource;
 
 use crate::backend::Backend;
@@ -17,6 +18,7 @@ use crate::bindings::exports::causeway::provider::{reading, writing};
 use crate::component::Component;
 use crate::convert;
 use crate::host::{Content, Digests};
+use crate::signing;
 
 /// The longest session of a write, in bytes.
 const SESSION: usize = 64 * 1024;
@@ -24,10 +26,48 @@ const SESSION: usize = 64 * 1024;
 /// The longest receipt of a part, in bytes.
 const RECEIPT: usize = 1024;
 
+/// The sign-in as one transfer sees it: made sure of before each question, renewed when an answer says that it was refused.
+/// How often that may be is decided where it is renewed.
+struct Credential {
+    component: Arc<Component>,
+    backend: Arc<Backend>,
+    /// The generation that the last request may have gone out with.
+    seen: AtomicU64,
+}
+
+impl Credential {
+    fn new(component: &Arc<Component>, backend: &Arc<Backend>) -> Credential {
+        let seen = AtomicU64::new(backend.signing.generation());
+        Credential { component: component.clone(), backend: backend.clone(), seen }
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let seen = signing::ready(&self.component, &self.backend).await?;
+        self.seen.store(seen, Ordering::Release);
+        Ok(())
+    }
+
+    /// Renews after this error, if it is a refusal of the credential; else, or if that fails, there is an error.
+    async fn renewed(&self, error: Error) -> Result<()> {
+        if error.kind != ErrorKind::Unauthenticated {
+            return Err(error);
+        }
+        let seen = self.seen.load(Ordering::Acquire);
+        let renewed = signing::renew(&self.component, &self.backend, seen, error).await?;
+        self.seen.store(renewed, Ordering::Release);
+        Ok(())
+    }
+
+    fn worked(&self) {
+        self.backend.signing.worked();
+    }
+}
+
 /// Reading of one file.
 pub(crate) struct Reading {
     component: Arc<Component>,
     backend: Arc<Backend>,
+    credential: Credential,
     file: types::Node,
     size: Option<u64>,
 }
@@ -39,13 +79,12 @@ impl Reading {
         file: types::Node,
         size: Option<u64>,
     ) -> Reading {
-        Reading { component, backend, file, size }
+        Reading { credential: Credential::new(&component, &backend), component, backend, file, size }
     }
 }
 
-#[async_trait]
-impl ReadPlanner for Reading {
-    async fn plan(&self, range: Option<Span>) -> Result<ReadPlan> {
+impl Reading {
+    async fn plan_once(&self, range: Option<Span>) -> Result<ReadPlan> {
         let (indices, file, size) = (self.component.reading.clone(), self.file.clone(), self.size);
         let plan = self
             .component
@@ -57,6 +96,20 @@ impl ReadPlanner for Reading {
             })
             .await?;
         convert::read_plan(plan.map_err(convert::error)?)
+    }
+}
+
+#[async_trait]
+impl ReadPlanner for Reading {
+    async fn plan(&self, range: Option<Span>) -> Result<ReadPlan> {
+        self.credential.ready().await?;
+        match self.plan_once(range).await {
+            Err(error) => {
+                self.credential.renewed(error).await?;
+                self.plan_once(range).await
+            }
+            planned => planned,
+        }
     }
 
     async fn explain(&self, answer: Response) -> Result<Verdict> {
@@ -72,7 +125,11 @@ impl ReadPlanner for Reading {
             .await?;
         Ok(match verdict {
             reading::Verdict::Replan => Verdict::Replan,
-            reading::Verdict::Failed(error) => Verdict::Failed(convert::error(error)),
+            reading::Verdict::Failed(error) => match self.credential.renewed(convert::error(error)).await {
+                // The plan names the credential and does not hold it, but it may be as old.
+                Ok(()) => Verdict::Replan,
+                Err(error) => Verdict::Failed(error),
+            },
         })
     }
 
@@ -96,6 +153,7 @@ impl ReadPlanner for Reading {
 
 /// Writing of one file.
 pub(crate) struct Writing {
+    credential: Credential,
     component: Arc<Component>,
     indices: writing::GuestIndices,
     backend: Arc<Backend>,
@@ -123,7 +181,8 @@ impl Writing {
             created: None,
             media_type: intent.media_type.clone(),
         };
-        Ok(Writing { component, indices, backend, intent, content, digests: Arc::default() })
+        let credential = Credential::new(&component, &backend);
+        Ok(Writing { credential, component, indices, backend, intent, content, digests: Arc::default() })
     }
 
     /// The digest of the whole content, if the component asked for it.
@@ -140,8 +199,8 @@ impl Writing {
     }
 }
 
-/// Calls a function of `writing`; `$content` is the borrowed content inside.
-macro_rules! ask {
+/// Calls a function of `writing` once; `$content` is the borrowed content inside.
+macro_rules! ask_once {
     ($self:ident, |$guest:ident, $store:ident, $content:ident| $call:expr) => {{
         let (indices, content) = ($self.indices.clone(), $self.content());
         $self
@@ -157,7 +216,32 @@ macro_rules! ask {
                 })
             })
             .await?
-            .map_err(convert::error)?
+            .map_err(convert::error)
+    }};
+}
+
+/// The same, signed in, and once more if the credential was refused. What stands in the parentheses is cloned for each call.
+macro_rules! ask {
+    ($self:ident, ($($captured:ident),*), |$guest:ident, $store:ident, $content:ident| $call:expr) => {{
+        $self.credential.ready().await?;
+        let mut renewed = false;
+        loop {
+            let answered = {
+                $(let $captured = $captured.clone();)*
+                ask_once!($self, |$guest, $store, $content| $call)
+            };
+            match answered {
+                Err(error) if !renewed => {
+                    $self.credential.renewed(error).await?;
+                    renewed = true;
+                }
+                Err(error) => return Err(error),
+                Ok(answer) => {
+                    $self.credential.worked();
+                    break answer;
+                }
+            }
+        }
     }};
 }
 
@@ -169,7 +253,7 @@ fn session(session: String) -> Result<String> {
 impl WritePlanner for Writing {
     async fn begin(&self) -> Result<WritePlan> {
         let intent = self.intent.clone();
-        let plan = ask!(self, |guest, store, content| guest.call_begin_write(store, &intent, content));
+        let plan = ask!(self, (intent), |guest, store, content| guest.call_begin_write(store, &intent, content));
         Ok(match plan {
             writing::WritePlan::Complete(done) => WritePlan::Complete(self.outcome(done)?),
             writing::WritePlan::Upload(upload) => WritePlan::Upload(Upload {
@@ -186,14 +270,21 @@ impl WritePlanner for Writing {
 
     async fn plan_part(&self, session: &str, part: &Part) -> Result<PartPlan> {
         let (session, part) = (session.to_owned(), convert::wit_part(part));
-        let plan = ask!(self, |guest, store, content| guest.call_plan_part(store, &session, part, content));
+        let plan =
+            ask!(self, (session, part), |guest, store, content| guest.call_plan_part(store, &session, part, content));
         convert::part_plan(plan)
     }
 
     async fn accept_part(&self, sent: &str, part: &Part, answer: Response) -> Result<PartAnswer> {
         let (sent, part) = (sent.to_owned(), convert::wit_part(part));
         let answer = convert::response(answer);
-        let judged = ask!(self, |guest, store, content| guest.call_accept_part(store, &sent, part, &answer));
+        let judged = ask_once!(self, |guest, store, content| guest.call_accept_part(store, &sent, part, &answer));
+        let judged = match judged {
+            // Refused before it was taken: the part goes out again.
+            Err(error) => return self.credential.renewed(error).await.map(|()| PartAnswer::Again(0)),
+            Ok(judged) => judged,
+        };
+        self.credential.worked();
         Ok(match judged {
             writing::PartAnswer::Stored(receipt) if receipt.len() > RECEIPT => {
                 return Err(convert::fault("a receipt is longer than 1 KiB"));
@@ -208,18 +299,21 @@ impl WritePlanner for Writing {
 
     async fn finish(&self, session: &str, receipts: &[Receipt]) -> Result<Outcome> {
         let (session, receipts) = (session.to_owned(), receipts.iter().map(convert::wit_receipt).collect::<Vec<_>>());
-        self.outcome(ask!(self, |guest, store, content| guest.call_finish_write(store, &session, &receipts, content)))
+        let finished = ask!(self, (session, receipts), |guest, store, content| guest
+            .call_finish_write(store, &session, &receipts, content));
+        self.outcome(finished)
     }
 
     async fn abort(&self, session: &str) -> Result<()> {
         let session = session.to_owned();
-        ask!(self, |guest, store, content| guest.call_abort_write(store, &session));
+        ask!(self, (session), |guest, store, content| guest.call_abort_write(store, &session));
         Ok(())
     }
 
     async fn resume(&self, session: &str, receipts: &[Receipt]) -> Result<Remains> {
         let (session, receipts) = (session.to_owned(), receipts.iter().map(convert::wit_receipt).collect::<Vec<_>>());
-        let remains = ask!(self, |guest, store, content| guest.call_resume_write(store, &session, &receipts));
+        let remains = ask!(self, (session, receipts), |guest, store, content| guest
+            .call_resume_write(store, &session, &receipts));
         Ok(match remains {
             writing::Remains::At(progress) => Remains::At(convert::progress(progress)),
             writing::Remains::Parts(parts) => Remains::Parts(parts),

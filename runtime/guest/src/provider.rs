@@ -7,15 +7,18 @@ use async_trait::async_trait;
 use causeway_http::uses::SecretUse;
 use causeway_http::{Origin, Pace, Way};
 use causeway_storage::{
-    Can, Descriptor, Encoding, Error, ErrorKind, Features, NormalForm, OpenError, Opening, OptionKind, Problem,
-    Provider, Result, Sameness, Settings, Storage,
+    Act, Can, ConsentRequest, Descriptor, Encoding, Error, ErrorKind, Features, NormalForm, OpenError, Opening,
+    OptionKind, Problem, Provider, Result, Sameness, Secret, Settings, SignIn, Storage,
 };
 
-use crate::backend::{Backend, Slots, Space};
+use crate::backend::{Backend, Space};
 use crate::bindings::exports::causeway::provider::setup;
 use crate::catalog::{Inspection, Surroundings};
 use crate::component::Component;
 use crate::convert;
+use crate::signing::way::{ADDRESSES, Making, OauthClient, another_issuer};
+use crate::signing::{self, Signing, Way as SigningWay};
+use crate::slots::Slots;
 use crate::storage::GuestStorage;
 
 /// A provider whose code is a component.
@@ -26,6 +29,8 @@ pub struct GuestProvider {
     inspection: Inspection,
     uses: Arc<HashMap<String, SecretUse>>,
     surroundings: Surroundings,
+    /// The operator's OAuth client.
+    oauth_client: Option<OauthClient>,
 }
 
 impl std::fmt::Debug for GuestProvider {
@@ -41,6 +46,7 @@ impl GuestProvider {
         described: setup::Descriptor,
         inspection: Inspection,
         surroundings: Surroundings,
+        oauth_client: Option<OauthClient>,
     ) -> GuestProvider {
         let of_options = described.options.iter().filter_map(|option| match &option.kind {
             setup::OptionKind::Secret(uses) | setup::OptionKind::SecretFile(uses) => Some((option.name.clone(), uses)),
@@ -48,7 +54,7 @@ impl GuestProvider {
         });
         let of_slots = described.slots.iter().map(|slot| (slot.name.clone(), &slot.uses));
         let uses = of_options.chain(of_slots).map(|(name, uses)| (name, convert::secret_use(uses.clone()))).collect();
-        GuestProvider { component, descriptor, described, inspection, uses: Arc::new(uses), surroundings }
+        GuestProvider { component, descriptor, described, inspection, uses: Arc::new(uses), surroundings, oauth_client }
     }
 
     /// What can be read off the component's file.
@@ -73,6 +79,10 @@ impl GuestProvider {
                 OptionKind::EndpointAndBelow => true,
                 _ => continue,
             };
+            // Where tokens are given gets no secret but the client's.
+            if ADDRESSES.contains(&option.name.as_str()) {
+                continue;
+            }
             let Some(url) = lookup(&option.name).filter(|url| !url.is_empty()) else { continue };
             match Origin::of_endpoint(&url, below) {
                 Ok(origin) => origins.push(origin),
@@ -135,7 +145,7 @@ impl GuestProvider {
         settings: Arc<Settings>,
         slots: Arc<Slots>,
         paces: Vec<Pace>,
-    ) -> Result<Arc<Backend>, OpenError> {
+    ) -> Result<Backend, OpenError> {
         let way = Way {
             tenant: opening.tenant.clone(),
             backend: opening.backend.clone(),
@@ -147,7 +157,8 @@ impl GuestProvider {
             foreign_hosts: self.imports("foreign-hosts"),
             assigned_hosts: self.imports("assigned-hosts"),
         };
-        Ok(Arc::new(Backend {
+        let host = self.surroundings.keeper.state(&opening.tenant, &opening.backend, Space::Host);
+        Ok(Backend {
             tenant: opening.tenant.clone(),
             id: opening.backend.clone(),
             provider: self.descriptor.name.clone(),
@@ -159,7 +170,9 @@ impl GuestProvider {
             uses: self.uses.clone(),
             io: self.component.io(),
             egress: self.surroundings.gate.egress(way),
-        }))
+            signing: Arc::new(Signing::new(SigningWay::Configured, host)),
+            signs_in: false,
+        })
     }
 }
 
@@ -172,25 +185,142 @@ impl Provider for GuestProvider {
     async fn open(&self, opening: Opening) -> Result<Arc<dyn Storage>, OpenError> {
         Ok(Arc::new(self.open_guest(opening).await?))
     }
+
+    async fn sign_in(&self, opening: Opening, act: Act) -> Result<SignIn, OpenError> {
+        match act {
+            Act::Code { code, parameters, redirect_uri, verifier, issuer } => {
+                let back = CameBack { code, parameters, redirect_uri, verifier, issuer };
+                self.exchange(opening, back).await
+            }
+            Act::Answer(answer) => {
+                let (backend, _) = self.open_backend(&opening).await?;
+                let answer = answer.map(|answer| text(&answer, "the answer")).transpose()?;
+                if matches!(backend.signing.way(), SigningWay::Session(_)) {
+                    let answered = signing::answered(&self.component, &backend, answer).await;
+                    let standing = signing::standing(&self.component, &backend, &Act::Look).await?;
+                    // What a person is asked next is no failure.
+                    return match standing {
+                        SignIn::Ready => answered.map(|()| SignIn::Ready).map_err(OpenError::from),
+                        asked => Ok(asked),
+                    };
+                }
+                Ok(signing::standing(&self.component, &backend, &Act::Look).await?)
+            }
+            Act::Leave => {
+                let (backend, _) = self.open_backend(&opening).await?;
+                if let SigningWay::Session(way) = backend.signing.way() {
+                    way.leave(backend.signing.host(), &self.component, &backend).await?;
+                }
+                Ok(SignIn::Ready)
+            }
+            Act::Look | Act::Try => {
+                let (backend, _) = self.open_backend(&opening).await?;
+                Ok(signing::standing(&self.component, &backend, &act).await?)
+            }
+        }
+    }
+
+    async fn consent_url(&self, opening: Opening, request: ConsentRequest) -> Result<String, OpenError> {
+        let (backend, _) = self.open_backend(&opening).await?;
+        let SigningWay::Oauth(way) = backend.signing.way() else {
+            return Err(Error::unsupported("ask for consent").into());
+        };
+        let verifier = text(&request.verifier, "the verifier")?;
+        Ok(way.authority.authorization_url(&request.redirect_uri, &request.state, &verifier))
+    }
+}
+
+/// What a person came back with from the consent page.
+struct CameBack {
+    code: Secret,
+    parameters: Vec<(String, String)>,
+    redirect_uri: String,
+    verifier: Secret,
+    issuer: String,
 }
 
 impl GuestProvider {
     pub(crate) async fn open_guest(&self, opening: Opening) -> Result<GuestStorage, OpenError> {
-        let settings = Arc::new(opening.settings.clone());
-        let state = self.surroundings.keeper.state(&opening.tenant, &opening.backend, Space::Slot);
-        let declared = self.described.slots.iter().map(|slot| slot.name.clone()).collect();
-        let slots = Arc::new(Slots::open(settings.clone(), declared, state).await?);
-        // The component is asked what these settings mean before anything is sent; what it answers sets the pace.
-        let backend = self.backend(&opening, settings.clone(), slots.clone(), Vec::new())?;
-        let traits = self.configure(&backend).await?;
-        if !matches!(traits.signing_in, setup::SigningIn::Configured) {
-            return Err(Error::new(ErrorKind::Unsupported, "this runtime cannot sign in to this provider yet").into());
-        }
-        let paces = self.paces(&traits, &settings)?;
-        let backend = if paces.is_empty() { backend } else { self.backend(&opening, settings, slots, paces)? };
+        let (backend, traits) = self.open_backend(&opening).await?;
         let features = features(&traits, &self.component);
         Ok(GuestStorage::new(self.component.clone(), backend, features, cookies(&traits)))
     }
+
+    /// A configured backend with its sign-in as it is stored.
+    async fn open_backend(&self, opening: &Opening) -> Result<(Arc<Backend>, setup::Traits), OpenError> {
+        let settings = Arc::new(opening.settings.clone());
+        let state = self.surroundings.keeper.state(&opening.tenant, &opening.backend, Space::Slot);
+        let declared = self.described.slots.iter().map(|slot| slot.name.clone()).collect();
+        let slots = Arc::new(Slots::new(settings.clone(), declared, state));
+        slots.reload().await?;
+        // The component is asked what these settings mean before anything is sent; what it answers sets the pace.
+        let first = Arc::new(self.backend(opening, settings.clone(), slots.clone(), Vec::new())?);
+        let traits = self.configure(&first).await?;
+        let paces = self.paces(&traits, &settings)?;
+        let mut backend = self.backend(opening, settings.clone(), slots, paces)?;
+        let making = Making {
+            backend: &backend,
+            gate: &self.surroundings.gate,
+            origins: self.origins(&settings).map_err(OpenError::Settings)?,
+            operators: self.oauth_client.as_ref(),
+        };
+        let host = self.surroundings.keeper.state(&opening.tenant, &opening.backend, Space::Host);
+        backend.signing = Arc::new(Signing::new(making.way(&traits)?, host));
+        backend.signing.reload(&backend).await?;
+        Ok((Arc::new(backend), traits))
+    }
+
+    /// Takes in a consent. What came back beside the code may be settings, which count from the exchange on.
+    async fn exchange(&self, mut opening: Opening, back: CameBack) -> Result<SignIn, OpenError> {
+        let (mut backend, traits) = self.open_backend(&opening).await?;
+        let changed = self.settings_of_redirect(&traits, &back.parameters, &mut opening.settings)?;
+        check_issuer(&backend, &back.issuer)?;
+        if changed {
+            backend = self.open_backend(&opening).await?.0;
+        }
+        let SigningWay::Oauth(way) = backend.signing.way() else {
+            return Err(Error::unsupported("take a consent").into());
+        };
+        let (code, verifier) = (text(&back.code, "the code")?, text(&back.verifier, "the verifier")?);
+        way.exchange(backend.signing.host(), &backend, &code, &back.redirect_uri, &verifier).await?;
+        Ok(if changed { SignIn::ReadyWith(opening.settings) } else { SignIn::Ready })
+    }
+
+    /// Puts what came back into the settings that the provider says it is for. Whether anything changed.
+    fn settings_of_redirect(
+        &self,
+        traits: &setup::Traits,
+        parameters: &[(String, String)],
+        settings: &mut Settings,
+    ) -> Result<bool, OpenError> {
+        let setup::SigningIn::Oauth(oauth) = &traits.signing_in else { return Ok(false) };
+        let mut changed = false;
+        for (parameter, option) in &oauth.redirect_settings {
+            let Some((_, value)) = parameters.iter().find(|(name, _)| name == parameter) else { continue };
+            let spec = self.descriptor.option(option).ok_or_else(|| {
+                convert::fault("a parameter of the redirect becomes a setting that the component does not declare")
+            })?;
+            let given = serde_json::Map::from_iter([(option.clone(), value.clone().into())]);
+            let parsed = Settings::parse(std::slice::from_ref(spec), &given).map_err(OpenError::Settings)?;
+            if let Some(value) = parsed.get(option).filter(|value| settings.get(option) != Some(value)) {
+                settings.set(option.clone(), value.clone());
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+}
+
+fn check_issuer(backend: &Backend, issuer: &str) -> Result<()> {
+    match backend.signing.way() {
+        SigningWay::Oauth(way) if way.issuer() == issuer => Ok(()),
+        _ => Err(another_issuer()),
+    }
+}
+
+fn text(secret: &Secret, what: &str) -> Result<String> {
+    let text = String::from_utf8(secret.expose().to_vec());
+    text.map_err(|_| Error::new(ErrorKind::Invalid, format!("{what} is not text")))
 }
 
 fn cookies(traits: &setup::Traits) -> bool {
@@ -218,6 +348,10 @@ fn features(traits: &setup::Traits, component: &Component) -> Features {
         (component.copying.is_some(), Can::COPY),
         (component.times.is_some(), Can::SET_MODIFIED),
         (component.room.is_some(), Can::ROOM),
+        (
+            component.copying.is_some() && traits.abilities.contains(setup::Abilities::COPY_DIRECTORIES),
+            Can::COPY_DIRECTORIES,
+        ),
     ];
     let promised = abilities.into_iter().filter(|(theirs, _)| traits.abilities.contains(*theirs)).map(|(_, ours)| ours);
     let exported = exports.into_iter().filter(|(there, _)| *there).map(|(_, ours)| ours);

@@ -10,15 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use causeway_api::{Backends, Catalog, Pending, Use};
+use causeway_api::{Backends, Catalog, Pending, Trial, Use};
 use causeway_cache::{Cache, Scope};
 use causeway_registry::{Backend, BackendId, BackendName, Registry, Tenant};
-use causeway_storage::{Error, ErrorKind, Identity, OpenError, Opening, Path, Provider, Remotes, Settings, Storage};
+use causeway_storage::{
+    Act, ConsentRequest, Error, ErrorKind, Identity, Make, OpenError, Opening, Path, Provider, Remotes, Settings,
+    SignIn, Storage,
+};
 use causeway_vfs::{Volume, set_aside};
 use causeway_wrap::Rooted;
 
 use crate::health::Health;
-use crate::keeper::Keeper;
+use crate::keeper::{self, Keeper};
 use crate::switch::Switch;
 
 /// How deep wrappers may stand on each other: deeper ones are a circle or a mistake.
@@ -163,8 +166,8 @@ impl Pool {
         let provider = self.catalog.get(&backend.provider).ok_or_else(|| {
             Error::new(ErrorKind::Unavailable(None), format!("the provider {} is not installed", backend.provider))
         })?;
-        let opened = self.open_with(tenant, &backend.id, provider, backend.settings.clone(), depth).await;
-        opened.map_err(|error| match error {
+        let opening = self.opening(tenant, backend.id.to_string(), backend.settings.clone(), depth);
+        provider.open(opening).await.map_err(|error| match error {
             OpenError::Failed(error) => error,
             OpenError::Settings(problems) => {
                 let told: Vec<_> =
@@ -174,19 +177,10 @@ impl Pool {
         })
     }
 
-    async fn open_with(
-        &self,
-        tenant: &Tenant,
-        id: &BackendId,
-        provider: &Arc<dyn Provider>,
-        settings: Settings,
-        depth: usize,
-    ) -> Result<Arc<dyn Storage>, OpenError> {
+    fn opening(&self, tenant: &Tenant, backend: String, settings: Settings, depth: usize) -> Opening {
         self.keeper.admit(tenant);
         let remotes = TenantRemotes { pool: self.this.clone(), tenant: tenant.clone(), depth };
-        let opening =
-            Opening { tenant: tenant.name().to_owned(), backend: id.to_string(), settings, remotes: Arc::new(remotes) };
-        provider.open(opening).await
+        Opening { tenant: tenant.name().to_owned(), backend, settings, remotes: Arc::new(remotes) }
     }
 
     async fn scope(&self, tenant: &Tenant, id: &BackendId, generation: u64) -> Result<Arc<Scope>, Error> {
@@ -230,14 +224,20 @@ pub(crate) fn pending(pending: causeway_vfs::Pending) -> Pending {
 
 #[async_trait]
 impl Backends for Pool {
-    async fn try_open(
+    fn trial(
         &self,
         tenant: &Tenant,
         id: &BackendId,
         provider: &Arc<dyn Provider>,
         settings: Settings,
-    ) -> Result<Arc<dyn Storage>, OpenError> {
-        self.open_with(tenant, id, provider, settings, 0).await
+    ) -> Box<dyn Trial> {
+        // Natives keep nothing through the keeper, and go by the id that they will have.
+        let (name, kept) = match provider.descriptor().make {
+            Make::Guest => self.keeper.begin_trial(id),
+            Make::Native | Make::Wrapper => (id.to_string(), Arc::default()),
+        };
+        let (pool, tenant, id) = (self.this.clone(), tenant.clone(), id.clone());
+        Box::new(OnTrial { pool, tenant, id, name, kept, provider: provider.clone(), settings })
     }
 
     async fn probe(&self, tenant: &Tenant, id: &BackendId) -> Result<Identity, Error> {
@@ -306,6 +306,49 @@ impl Backends for Pool {
             }
         };
         Ok(aside.directory.display().to_string())
+    }
+}
+
+/// A backend on trial.
+struct OnTrial {
+    pool: Weak<Pool>,
+    tenant: Tenant,
+    id: BackendId,
+    /// What it goes by towards the keeper.
+    name: String,
+    kept: Arc<keeper::Trial>,
+    provider: Arc<dyn Provider>,
+    settings: Settings,
+}
+
+impl OnTrial {
+    fn opening(&self) -> Result<Opening, Error> {
+        let pool = self.pool.upgrade().ok_or_else(|| Error::internal("the program stops"))?;
+        Ok(pool.opening(&self.tenant, self.name.clone(), self.settings.clone(), 0))
+    }
+}
+
+#[async_trait]
+impl Trial for OnTrial {
+    fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
+        self.provider.open(self.opening()?).await
+    }
+
+    async fn sign_in(&self, act: Act) -> Result<SignIn, OpenError> {
+        self.provider.sign_in(self.opening()?, act).await
+    }
+
+    async fn consent_url(&self, request: ConsentRequest) -> Result<String, OpenError> {
+        self.provider.consent_url(self.opening()?, request).await
+    }
+
+    async fn keep(&self) -> Result<(), Error> {
+        let pool = self.pool.upgrade().ok_or_else(|| Error::internal("the program stops"))?;
+        self.kept.store(&pool.registry, &self.tenant, &self.id).await
     }
 }
 

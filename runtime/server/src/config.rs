@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use causeway_guest::{GRANTABLE, Grants};
+use causeway_guest::{GRANTABLE, Grants, OauthClient, OauthClients};
 use causeway_registry::{Config as RegistryConfig, Database, Token};
+use causeway_storage::Secret;
 use clap::Args;
 use ipnet::IpNet;
 
@@ -47,6 +48,9 @@ pub(crate) struct Given {
         default_missing_value = "true"
     )]
     allow_private_networks: Option<String>,
+    /// Where browsers reach the API, such as https://files.example.com: people who consent to a provider come back there.
+    #[arg(long, env = "CAUSEWAY_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
     /// How log lines look: text or json [default: text].
     #[arg(long, env = "CAUSEWAY_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<String>,
@@ -85,6 +89,9 @@ pub(crate) struct Config {
     pub(crate) local_root: Option<PathBuf>,
     pub(crate) private_networks: Vec<IpNet>,
     pub(crate) json_logs: bool,
+    /// Without a slash at its end.
+    pub(crate) public_url: Option<String>,
+    pub(crate) oauth_clients: OauthClients,
     /// What `CAUSEWAY_BOOTSTRAP_TOKEN` holds: no flag, which everyone on the machine could read.
     pub(crate) bootstrap_token: Option<Token>,
 }
@@ -92,7 +99,7 @@ pub(crate) struct Config {
 /// What is meant by private networks without naming any.
 const PRIVATE: [&str; 6] = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "listen",
     "admin-listen",
     "data-dir",
@@ -104,12 +111,18 @@ const NAMES: [&str; 11] = [
     "local-root",
     "allow-private-networks",
     "log-format",
+    "public-url",
 ];
+
+/// The table of the file that holds OAuth clients by provider. A client's secret is in no flag, which everyone on the machine
+/// could read.
+const OAUTH: &str = "oauth";
 
 /// Parses everything, the bootstrap token included; the error names all that is wrong.
 pub(crate) fn parse(given: Given, bootstrap_token: Option<String>) -> Result<Config, String> {
     let mut problems = Vec::new();
-    let file = given.config.as_ref().map_or_else(BTreeMap::new, |path| read_file(path, &mut problems));
+    let File { settings: file, oauth_clients } =
+        given.config.as_ref().map_or_else(File::default, |path| read_file(path, &mut problems));
     let or_file =
         |given: Option<String>, name: &str| given.or_else(|| file.get(name).cloned()).filter(|text| !text.is_empty());
     let listen = address(or_file(given.listen, "listen"), "listen", "127.0.0.1:8080", &mut problems);
@@ -149,6 +162,7 @@ pub(crate) fn parse(given: Given, bootstrap_token: Option<String>) -> Result<Con
             false
         }
     };
+    let public_url = or_file(given.public_url, "public-url").and_then(|text| public_url(&text, &mut problems));
     let bootstrap_token = bootstrap_token.and_then(|text| {
         let token = Token::chosen(&text).map_err(|error| problems.push(format!("CAUSEWAY_BOOTSTRAP_TOKEN: {error}")));
         token.ok()
@@ -164,6 +178,8 @@ pub(crate) fn parse(given: Given, bootstrap_token: Option<String>) -> Result<Con
             local_root,
             private_networks,
             json_logs,
+            public_url,
+            oauth_clients,
             bootstrap_token,
         }),
         _ => Err(told(&problems)),
@@ -252,20 +268,43 @@ fn grants(list: &str, problems: &mut Vec<String>) -> Grants {
     grants
 }
 
-/// The file's settings as text.
-fn read_file(path: &std::path::Path, problems: &mut Vec<String>) -> BTreeMap<String, String> {
+/// A URL without a slash at its end.
+fn public_url(text: &str, problems: &mut Vec<String>) -> Option<String> {
+    let url = text.trim_end_matches('/');
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+    let sound = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]".contains(c);
+    if rest.is_empty() || rest.starts_with('/') || !rest.chars().all(sound) {
+        problems.push(format!("public-url: `{text}` is not a URL such as https://files.example.com"));
+        return None;
+    }
+    Some(url.to_owned())
+}
+
+/// What a file says.
+#[derive(Default)]
+struct File {
+    /// As text.
+    settings: BTreeMap<String, String>,
+    oauth_clients: OauthClients,
+}
+
+fn read_file(path: &std::path::Path, problems: &mut Vec<String>) -> File {
     let table = std::fs::read_to_string(path).map_err(|error| error.to_string());
     let table = table.and_then(|text| text.parse::<toml::Table>().map_err(|error| error.message().to_owned()));
     let table = match table {
         Ok(table) => table,
         Err(error) => {
             problems.push(format!("config: {}: {error}", path.display()));
-            return BTreeMap::new();
+            return File::default();
         }
     };
-    let mut settings = BTreeMap::new();
+    let mut file = File::default();
     for (name, value) in table {
         let text = match value {
+            toml::Value::Table(table) if name == OAUTH => {
+                file.oauth_clients = oauth_clients(table, problems);
+                continue;
+            }
             toml::Value::String(text) => Some(text),
             toml::Value::Boolean(truth) => Some(truth.to_string()),
             toml::Value::Array(items) => {
@@ -278,11 +317,42 @@ fn read_file(path: &std::path::Path, problems: &mut Vec<String>) -> BTreeMap<Str
             _ if !NAMES.contains(&name.as_str()) => problems.push(format!("config: {name} is not a setting")),
             None => problems.push(format!("config: {name} has a value of the wrong kind")),
             Some(text) => {
-                settings.insert(name, text);
+                file.settings.insert(name, text);
             }
         }
     }
-    settings
+    file
+}
+
+/// `[oauth.drive]` with `client_id` and `client_secret`, which may be missing.
+fn oauth_clients(table: toml::Table, problems: &mut Vec<String>) -> OauthClients {
+    let mut clients = OauthClients::new();
+    for (provider, value) in table {
+        let mut told = |what: &str| problems.push(format!("config: [{OAUTH}.{provider}] {what}"));
+        let toml::Value::Table(mut fields) = value else {
+            told("must be a table with client_id and client_secret");
+            continue;
+        };
+        let mut text = |name: &str| match fields.remove(name) {
+            Some(toml::Value::String(text)) if !text.is_empty() => Some(text),
+            None => None,
+            Some(_) => {
+                told(&format!("{name} must be a string with something in it"));
+                None
+            }
+        };
+        let (id, secret) = (text("client_id"), text("client_secret").map(Secret::new));
+        if id.is_none() {
+            told("has no client_id");
+        }
+        for name in fields.keys() {
+            told(&format!("{name} is not a setting"));
+        }
+        if let Some(id) = id {
+            clients.insert(provider, OauthClient { id, secret });
+        }
+    }
+    clients
 }
 
 #[cfg(test)]
@@ -327,6 +397,30 @@ mod tests {
         ] {
             assert!(error.contains(name), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn oauth_clients_are_read_and_their_secrets_not_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = "public-url = \"https://files.example.com/\"\n\
+            [oauth.drive]\nclient_id = \"me\"\nclient_secret = \"hush-hush\"\n[oauth.box]\nclient_id = \"public\"";
+        let config = parse(given(&directory, file)).unwrap();
+        assert_eq!(config.public_url.as_deref(), Some("https://files.example.com"));
+        assert_eq!(config.oauth_clients["drive"].secret, Some(Secret::new("hush-hush")));
+        assert!(config.oauth_clients["box"].secret.is_none());
+        assert!(!format!("{config:?}").contains("hush-hush"));
+        let file = "public-url = \"files.example.com\"\n[oauth.drive]\nclient_secret = \"hush-hush\"\ncolour = 1\n[oauth]\nbox = 1";
+        let file = file.replace("[oauth]\nbox = 1", "[oauth.box]\nclient_id = 7");
+        let error = parse(given(&directory, &file)).unwrap_err();
+        for told in [
+            "public-url: `files",
+            "[oauth.drive] has no client_id",
+            "[oauth.drive] colour",
+            "[oauth.box] client_id must",
+        ] {
+            assert!(error.contains(told), "{told}: {error}");
+        }
+        assert!(!error.contains("hush-hush"), "{error}");
     }
 
     #[test]

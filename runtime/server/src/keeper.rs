@@ -2,23 +2,46 @@
 //! that it made itself, so those in use are remembered here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_guest as guest;
-use causeway_registry::{BackendId, Error as RegistryError, Registry, Space, Tenant};
+use causeway_registry::{
+    BackendId, Error as RegistryError, Registry, STATE_KEY_BYTES, STATE_KEYS, STATE_VALUE_BYTES, Space, Tenant,
+};
 use causeway_storage::{Error, ErrorKind, Result};
+use zeroize::Zeroizing;
 
-/// The registry as the guest host sees it.
+/// The registry as the guest host sees it. A backend on trial goes by its id, a plus and a number.
 pub(crate) struct Keeper {
     registry: Registry,
     tenants: Mutex<HashMap<String, Tenant>>,
+    trials: Mutex<(u64, HashMap<u64, Weak<Trial>>)>,
 }
 
 impl Keeper {
     pub(crate) fn new(registry: Registry) -> Keeper {
-        Keeper { registry, tenants: Mutex::default() }
+        Keeper { registry, tenants: Mutex::default(), trials: Mutex::default() }
+    }
+
+    /// Begins a trial of a backend: under which name it is to be opened, and what it keeps. It ends when that is dropped.
+    pub(crate) fn begin_trial(&self, backend: &BackendId) -> (String, Arc<Trial>) {
+        let trial = Arc::new(Trial::default());
+        let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, running) = &mut *trials;
+        *last += 1;
+        running.retain(|_, trial| trial.strong_count() > 0);
+        running.insert(*last, Arc::downgrade(&trial));
+        (format!("{backend}+{last}"), trial)
+    }
+
+    /// The id of a backend, and its trial where it is on one. A trial that has ended keeps what nobody will ask for.
+    fn trial<'a>(&self, backend: &'a str) -> (&'a str, Option<Arc<Trial>>) {
+        let Some((id, number)) = backend.split_once('+') else { return (backend, None) };
+        let trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = number.parse().ok().and_then(|number| trials.1.get(&number)?.upgrade());
+        (id, Some(running.unwrap_or_default()))
     }
 
     /// Remembers a tenant, before one of its backends is opened.
@@ -28,6 +51,7 @@ impl Keeper {
     }
 
     fn whose(&self, tenant: &str, backend: &str) -> Option<(Tenant, BackendId)> {
+        let (backend, _) = self.trial(backend);
         let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         Some((tenants.get(tenant)?.clone(), BackendId::parse(backend)?))
     }
@@ -38,8 +62,10 @@ impl guest::Keeper for Keeper {
         let space = match space {
             guest::Space::State => Space::State,
             guest::Space::Slot => Space::Slot,
+            guest::Space::Host => Space::Host,
         };
-        Arc::new(State { registry: self.registry.clone(), whose: self.whose(tenant, backend), space })
+        let (_, trial) = self.trial(backend);
+        Arc::new(State { registry: self.registry.clone(), whose: self.whose(tenant, backend), space, trial })
     }
 
     fn seal(&self, tenant: &str, backend: &str, what: &str, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -57,12 +83,13 @@ fn unknown() -> Error {
     Error::internal("a component of a tenant that was never admitted")
 }
 
-/// One backend's values in one space. A backend on trial has no row yet: what it keeps is dropped, which costs it at most
-/// the requests that found it.
+/// One backend's values in one space.
 struct State {
     registry: Registry,
     whose: Option<(Tenant, BackendId)>,
     space: Space,
+    /// Where what a trial keeps lies until it is decided.
+    trial: Option<Arc<Trial>>,
 }
 
 impl State {
@@ -74,20 +101,35 @@ impl State {
 #[async_trait]
 impl guest::State for State {
     async fn get(&self, key: &str) -> Result<Option<guest::Held>> {
+        if let Some(kept) = self.trial.as_ref().and_then(|trial| trial.get(self.space, key)) {
+            return Ok(kept);
+        }
         let (tenant, backend) = self.whose()?;
         let held = self.registry.held(tenant, backend, self.space, key).await.map_err(explain)?;
         Ok(held.map(|held| guest::Held { value: held.value.to_vec(), change: held.change }))
     }
 
     async fn set(&self, key: &str, value: &[u8], lives: Option<Duration>) -> Result<()> {
+        if let Some(trial) = &self.trial {
+            return trial.put(self.space, key, Some((value, lives)));
+        }
         let (tenant, backend) = self.whose()?;
         match self.registry.hold(tenant, backend, self.space, key, value, lives.map(ms)).await {
+            // Deleted meanwhile: there is nobody to keep it for.
             Ok(_) | Err(RegistryError::Missing) => Ok(()),
             Err(error) => Err(explain(error)),
         }
     }
 
     async fn swap(&self, key: &str, value: &[u8], lives: Option<Duration>, expected: Option<u64>) -> Result<bool> {
+        if let Some(trial) = &self.trial {
+            let found = self.get(key).await?.map(|held| held.change);
+            return if found == expected {
+                trial.put(self.space, key, Some((value, lives))).map(|()| true)
+            } else {
+                Ok(false)
+            };
+        }
         let (tenant, backend) = self.whose()?;
         match self.registry.swap(tenant, backend, self.space, key, value, lives.map(ms), expected).await {
             Ok(change) => Ok(change.is_some()),
@@ -97,8 +139,96 @@ impl guest::State for State {
     }
 
     async fn remove(&self, key: &str) -> Result<()> {
+        if let Some(trial) = &self.trial {
+            return trial.put(self.space, key, None);
+        }
         let (tenant, backend) = self.whose()?;
         self.registry.drop_held(tenant, backend, self.space, key).await.map(|_| ()).map_err(explain)
+    }
+
+    async fn take_lease(&self, name: &str, lives: Duration) -> Result<Option<u64>> {
+        let (tenant, backend) = self.whose()?;
+        match self.registry.take_lease(tenant, backend, name, ms(lives)).await {
+            Ok(fence) => Ok(fence),
+            // A backend that is not stored yet is nobody else's.
+            Err(RegistryError::Missing) => Ok(Some(0)),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
+    async fn end_lease(&self, name: &str, fence: u64) -> Result<()> {
+        let (tenant, backend) = self.whose()?;
+        self.registry.end_lease(tenant, backend, name, fence).await.map(|_| ()).map_err(explain)
+    }
+}
+
+/// What a backend on trial keeps: laid over what is stored, and not stored before the trial is won. So a token that was
+/// obtained with settings that are refused in the end replaces none that works.
+#[derive(Default)]
+pub(crate) struct Trial {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// None where a key was removed.
+    values: HashMap<(Space, String), Option<Value>>,
+    changes: u64,
+}
+
+struct Value {
+    bytes: Zeroizing<Vec<u8>>,
+    lives: Option<Duration>,
+    change: u64,
+}
+
+/// Numbers of a trial's changes begin here: above all that are stored.
+const FIRST_CHANGE: u64 = 1 << 62;
+
+impl Trial {
+    /// What this trial kept: none if it did not touch the key.
+    fn get(&self, space: Space, key: &str) -> Option<Option<guest::Held>> {
+        let kept = self.kept();
+        let value = kept.values.get(&(space, key.to_owned()))?;
+        Some(value.as_ref().map(|value| guest::Held { value: value.bytes.to_vec(), change: value.change }))
+    }
+
+    fn put(&self, space: Space, key: &str, value: Option<(&[u8], Option<Duration>)>) -> Result<()> {
+        if key.is_empty()
+            || key.len() > STATE_KEY_BYTES
+            || value.is_some_and(|(bytes, _)| bytes.len() > STATE_VALUE_BYTES)
+        {
+            return Err(Error::new(ErrorKind::QuotaExceeded, "a key has 1 to 256 bytes, a value at most 64 KiB"));
+        }
+        let mut kept = self.kept();
+        kept.changes += 1;
+        let change = FIRST_CHANGE + kept.changes;
+        let value = value.map(|(bytes, lives)| Value { bytes: Zeroizing::new(bytes.to_vec()), lives, change });
+        kept.values.insert((space, key.to_owned()), value);
+        if kept.values.len() > 3 * STATE_KEYS {
+            return Err(Error::new(ErrorKind::QuotaExceeded, "a backend keeps at most 1,000 keys"));
+        }
+        Ok(())
+    }
+
+    /// Stores what was kept. A key that fails leaves those before it stored: they are no worse alone.
+    pub(crate) async fn store(&self, registry: &Registry, tenant: &Tenant, backend: &BackendId) -> Result<()> {
+        let values = std::mem::take(&mut self.kept().values);
+        for ((space, key), value) in values {
+            let done = match value {
+                Some(Value { bytes, lives, .. }) => {
+                    registry.hold(tenant, backend, space, &key, &bytes, lives.map(ms)).await.map(|_| ())
+                }
+                None => registry.drop_held(tenant, backend, space, &key).await.map(|_| ()),
+            };
+            done.map_err(explain)?;
+        }
+        Ok(())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // What is under this lock is changed in single steps.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

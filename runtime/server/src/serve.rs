@@ -58,7 +58,8 @@ pub(crate) async fn run(given: Given) -> Result<(), String> {
         std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(|error| format!("the host's name: {error}"))?;
     let node: Arc<str> = node.trim().into();
     let mounts = Arc::new(standing.clone());
-    let api = Api { registry: registry.clone(), catalog, backends: pool.clone(), mounts, node };
+    let public_url = config.public_url.as_deref().map(Into::into);
+    let api = Api { registry: registry.clone(), catalog, backends: pool.clone(), mounts, node, public_url };
     serve_api(api, listener, admin).await?;
     standing.stop().await;
     pool.stop().await;
@@ -119,7 +120,8 @@ async fn providers(config: &Config, gate: Arc<Gate>, keeper: Arc<Keeper>) -> Res
     let engine = guest::Engine::new().map_err(said)?;
     let compiled = guest::CompiledCache::open(&config.kept.data_dir.join("compiled")).map_err(said)?;
     let surroundings = guest::Surroundings { gate, keeper };
-    let catalog = guest::Catalog::new(engine, compiled, config.grants.clone(), surroundings);
+    let catalog = guest::Catalog::new(engine, compiled, config.grants.clone(), surroundings)
+        .with_oauth_clients(config.oauth_clients.clone());
     let terminal = std::io::stderr().is_terminal();
     let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.enable_steady_tick(Duration::from_millis(100));
@@ -138,6 +140,9 @@ async fn providers(config: &Config, gate: Arc<Gate>, keeper: Arc<Keeper>) -> Res
     let named = |name: &String| guests.iter().any(|provider| provider.descriptor().name == *name);
     for name in config.grants.keys().filter(|name| !named(name)) {
         tracing::warn!(provider = name, "a grant names a provider that there is no usable component of");
+    }
+    for name in config.oauth_clients.keys().filter(|name| !named(name)) {
+        tracing::warn!(provider = name, "an OAuth client is for a provider that there is no usable component of");
     }
     for provider in guests {
         let (name, inspection) = (&provider.descriptor().name, provider.inspection());

@@ -129,6 +129,14 @@ impl State for Nothing {
     async fn remove(&self, _key: &str) -> Result<()> {
         Ok(())
     }
+
+    async fn take_lease(&self, _name: &str, _lives: Duration) -> Result<Option<u64>> {
+        Err(Error::unsupported("keep"))
+    }
+
+    async fn end_lease(&self, _name: &str, _fence: u64) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[async_trait]

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use causeway_api::{Api, Backends, Catalog, MountError, Mounts, Pending, State, Status, Use, VfsConfig, router};
+use causeway_api::{Api, Backends, Catalog, MountError, Mounts, Pending, State, Status, Trial, Use, VfsConfig, router};
 use causeway_native::{LocalProvider, MemoryProvider};
 use causeway_registry::{BackendId, BackendName, Config, Database, Mount, MountId, Registry, Tenant};
 use causeway_storage::{
-    Descriptor, Entry, Error, ErrorKind, Features, Identity, Make, Node, OpenError, Opening, OptionKind, OptionMarks,
-    OptionSpec, Page, Path, Provider, Remotes, Settings, Span, Storage, Timestamp,
+    Act, ConsentRequest, Descriptor, Entry, Error, ErrorKind, Features, Identity, Make, Node, OpenError, Opening,
+    OptionKind, OptionMarks, OptionSpec, Page, Path, Provider, Remotes, Settings, SignIn, Span, Storage, Timestamp,
 };
 use causeway_wrap::AliasProvider;
 use http_body_util::BodyExt;
@@ -89,6 +89,7 @@ impl Stage {
             backends: doors.clone(),
             mounts: doors.clone(),
             node: "node-1".into(),
+            public_url: Some("https://files.example.com".into()),
         };
         let mut tokens = Vec::new();
         for name in ["default", "other"] {
@@ -191,6 +192,56 @@ impl Remotes for TenantRemotes {
     }
 }
 
+struct OnTrial {
+    registry: Registry,
+    catalog: Arc<Catalog>,
+    tenant: Tenant,
+    id: BackendId,
+    provider: Arc<dyn Provider>,
+    settings: Settings,
+}
+
+impl OnTrial {
+    fn opening(&self) -> Opening {
+        let OnTrial { registry, catalog, tenant, id, settings, .. } = self;
+        opening(registry, catalog, tenant, id, settings.clone())
+    }
+}
+
+#[async_trait]
+impl Trial for OnTrial {
+    fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
+        self.provider.open(self.opening()).await
+    }
+
+    async fn sign_in(&self, act: Act) -> Result<SignIn, OpenError> {
+        self.provider.sign_in(self.opening(), act).await
+    }
+
+    async fn consent_url(&self, request: ConsentRequest) -> Result<String, OpenError> {
+        self.provider.consent_url(self.opening(), request).await
+    }
+
+    async fn keep(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+fn opening(
+    registry: &Registry,
+    catalog: &Arc<Catalog>,
+    tenant: &Tenant,
+    id: &BackendId,
+    settings: Settings,
+) -> Opening {
+    let remotes = TenantRemotes { doors: registry.clone(), catalog: catalog.clone(), tenant: tenant.clone() };
+    Opening { tenant: tenant.name().into(), backend: id.to_string(), settings, remotes: Arc::new(remotes) }
+}
+
 async fn open(
     registry: &Registry,
     catalog: &Arc<Catalog>,
@@ -199,22 +250,27 @@ async fn open(
     provider: &str,
     settings: Settings,
 ) -> Result<Arc<dyn Storage>, OpenError> {
-    let remotes = TenantRemotes { doors: registry.clone(), catalog: catalog.clone(), tenant: tenant.clone() };
-    let opening =
-        Opening { tenant: tenant.name().into(), backend: id.to_string(), settings, remotes: Arc::new(remotes) };
-    catalog.get(provider).unwrap().open(opening).await
+    catalog.get(provider).unwrap().open(opening(registry, catalog, tenant, id, settings)).await
 }
 
 #[async_trait]
 impl Backends for Doors {
-    async fn try_open(
+    fn trial(
         &self,
         tenant: &Tenant,
         id: &BackendId,
         provider: &Arc<dyn Provider>,
         settings: Settings,
-    ) -> Result<Arc<dyn Storage>, OpenError> {
-        open(&self.registry, &self.catalog, tenant, id, &provider.descriptor().name, settings).await
+    ) -> Box<dyn Trial> {
+        let (registry, catalog) = (self.registry.clone(), self.catalog.clone());
+        Box::new(OnTrial {
+            registry,
+            catalog,
+            tenant: tenant.clone(),
+            id: id.clone(),
+            provider: provider.clone(),
+            settings,
+        })
     }
 
     async fn probe(&self, tenant: &Tenant, id: &BackendId) -> Result<Identity, Error> {

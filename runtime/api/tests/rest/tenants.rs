@@ -13,6 +13,8 @@ fn requests(backend: &str, mount: &str) -> Vec<(&'static str, String, Option<Val
         ("GET", format!("/api/v1/backends/{backend}/test"), None),
         ("PUT", format!("/api/v1/backends/{backend}"), Some(json!({"pass": "good"}))),
         ("PUT", format!("/api/v1/backends/{backend}"), Some(json!({"host": 1}))),
+        ("POST", format!("/api/v1/backends/{backend}/authorize"), Some(json!({"state": "s", "code": "c"}))),
+        ("POST", format!("/api/v1/backends/{backend}/authorize"), Some(json!({}))),
         ("DELETE", format!("/api/v1/backends/{backend}"), None),
         ("DELETE", format!("/api/v1/backends/{backend}?discard_pending=true"), None),
         ("POST", "/api/v1/mounts".into(), Some(json!({"backend_id": backend, "mount_path": "mine"}))),

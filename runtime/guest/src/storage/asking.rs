@@ -14,6 +14,7 @@ use crate::bindings::causeway::provider::types;
 use crate::component::Component;
 use crate::convert;
 use crate::host::Call;
+use crate::signing;
 
 /// How often a call is made again after a passing failure.
 const TRIES: u32 = 5;
@@ -49,13 +50,20 @@ macro_rules! ask {
                     $call.await
                 })
             });
-            match asked.await {
+            let answered = match tries.ready(&$asking).await {
+                Ok(()) => asked.await,
+                Err(error) => Err(error),
+            };
+            match answered {
                 Err(error) => {
-                    if let Err(error) = tries.pause(error).await {
+                    if let Err(error) = tries.again(&$asking, error).await {
                         break (tries.made, Err(error));
                     }
                 }
-                done => break (tries.made, done),
+                done => {
+                    $asking.backend.signing.worked();
+                    break (tries.made, done);
+                }
             }
         }
     }};
@@ -73,28 +81,53 @@ impl Asking {
     }
 }
 
-/// Counts the tries of a call, and pauses between them.
+/// Counts the tries of a call, pauses between them, and renews the sign-in once.
 pub(super) struct Tries {
+    /// Calls that went out and were not refused for their credential.
     pub(super) made: u32,
+    /// The generation of the sign-in that the last call went out with; none if it did not go out.
+    seen: Option<u64>,
+    renewed: bool,
+    paused: u32,
     began: Instant,
     pause: Duration,
 }
 
 impl Tries {
     pub(super) fn new() -> Tries {
-        Tries { made: 0, began: Instant::now(), pause: PAUSE }
+        Tries { made: 0, seen: None, renewed: false, paused: 0, began: Instant::now(), pause: PAUSE }
     }
 
-    /// Waits until another try makes sense; gives the error back if none does.
-    pub(super) async fn pause(&mut self, error: Error) -> Result<()> {
-        self.made += 1;
+    /// Makes sure that the backend is signed in.
+    pub(super) async fn ready(&mut self, asking: &Asking) -> Result<()> {
+        self.seen = None;
+        self.seen = Some(signing::ready(&asking.component, &asking.backend).await?);
+        Ok(())
+    }
+
+    /// Waits until another try makes sense, or signs in anew where that helps; gives the error back if nothing does.
+    pub(super) async fn again(&mut self, asking: &Asking, error: Error) -> Result<()> {
+        match self.seen {
+            // Refused before anything happened: this was no try.
+            Some(seen) if error.kind == ErrorKind::Unauthenticated && !self.renewed => {
+                self.renewed = true;
+                return signing::renew(&asking.component, &asking.backend, seen, error).await.map(|_| ());
+            }
+            Some(_) => self.made += 1,
+            None => {}
+        }
+        self.pause(error).await
+    }
+
+    async fn pause(&mut self, error: Error) -> Result<()> {
         let wait = match error.kind {
             ErrorKind::RateLimited(hint) | ErrorKind::Unavailable(hint) => hint.unwrap_or(self.pause).max(self.pause),
             _ => return Err(error),
         };
-        if self.made >= TRIES || self.began.elapsed() + wait > PATIENCE {
+        if self.paused >= TRIES - 1 || self.began.elapsed() + wait > PATIENCE {
             return Err(error);
         }
+        self.paused += 1;
         tokio::time::sleep(wait).await;
         self.pause *= 2;
         Ok(())

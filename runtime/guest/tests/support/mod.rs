@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use causeway_guest::{Catalog, CompiledCache, Engine, Grants, GuestProvider, Held, Keeper, Space, State, Surroundings};
@@ -109,11 +109,12 @@ impl Remotes for NoRemotes {
 }
 
 type Values = Arc<Mutex<HashMap<String, Held>>>;
+type Leases = Arc<Mutex<HashMap<String, (u64, Instant)>>>;
 
 /// A keeper in memory. Its seal is a name in front: enough to see whether something was sealed, and as what.
 #[derive(Default)]
 pub struct Memory {
-    values: Mutex<HashMap<String, Values>>,
+    values: Mutex<HashMap<String, (Values, Leases)>>,
 }
 
 impl Memory {
@@ -122,7 +123,7 @@ impl Memory {
         let values = self.values.lock().unwrap();
         values
             .values()
-            .flat_map(|of| of.lock().unwrap().values().flat_map(|held| held.value.clone()).collect::<Vec<_>>())
+            .flat_map(|(of, _)| of.lock().unwrap().values().flat_map(|held| held.value.clone()).collect::<Vec<_>>())
             .collect()
     }
 }
@@ -130,7 +131,8 @@ impl Memory {
 impl Keeper for Memory {
     fn state(&self, tenant: &str, backend: &str, space: Space) -> Arc<dyn State> {
         let key = format!("{tenant}/{backend}/{space:?}");
-        Arc::new(MemoryState(self.values.lock().unwrap().entry(key).or_default().clone()))
+        let (values, leases) = self.values.lock().unwrap().entry(key).or_default().clone();
+        Arc::new(MemoryState(values, leases))
     }
 
     fn seal(&self, tenant: &str, backend: &str, what: &str, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -142,7 +144,7 @@ impl Keeper for Memory {
     }
 }
 
-struct MemoryState(Values);
+struct MemoryState(Values, Leases);
 
 #[async_trait]
 impl State for MemoryState {
@@ -166,6 +168,23 @@ impl State for MemoryState {
 
     async fn remove(&self, key: &str) -> Result<()> {
         self.0.lock().unwrap().remove(key);
+        Ok(())
+    }
+
+    async fn take_lease(&self, name: &str, lives: Duration) -> Result<Option<u64>> {
+        let mut leases = self.1.lock().unwrap();
+        let (fence, until) = leases.get(name).copied().unwrap_or((0, Instant::now()));
+        if until > Instant::now() {
+            return Ok(None);
+        }
+        leases.insert(name.to_owned(), (fence + 1, Instant::now() + lives));
+        Ok(Some(fence + 1))
+    }
+
+    async fn end_lease(&self, name: &str, fence: u64) -> Result<()> {
+        if let Some(lease) = self.1.lock().unwrap().get_mut(name).filter(|lease| lease.0 == fence) {
+            lease.1 = Instant::now();
+        }
         Ok(())
     }
 }
