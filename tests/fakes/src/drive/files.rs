@@ -34,10 +34,8 @@ impl Drive {
             }
             ("POST", [id, "copy"]) => self.copy(id, request, world),
             ("GET", [id, "export"]) => self.export(id, request),
-            ("GET", [id, "listLabels"]) => {
-                self.find(id, request)?;
-                Ok(Response::json(200, &json!({ "kind": "drive#labelList", "labels": [] })))
-            }
+            ("GET", [id, "listLabels"]) => self.list_labels(id, request),
+            ("POST", [id, "modifyLabels"]) => self.modify_labels(id, request, world),
             (_, [id, "permissions", rest @ ..]) => self.permissions(id, rest, request, world),
             ("GET", [id, "revisions", revision]) => self.revision(id, revision, request),
             (_, [id, "revisions", rest @ ..]) => self.revisions(id, rest, request, world),

@@ -8,6 +8,7 @@ mod failure;
 mod fields;
 mod files;
 mod json;
+mod labels;
 mod listing;
 mod media;
 mod metadata;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use md5::{Digest, Md5};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::query::{Collection, Facts, Field};
 use crate::World;
@@ -97,6 +97,8 @@ pub(super) struct Item {
     pub app_properties: BTreeMap<String, String>,
     /// As the API shows them, besides the owner's.
     pub permissions: Vec<Value>,
+    /// Fields by label.
+    pub(super) labels: BTreeMap<String, Map<String, Value>>,
     /// What a shortcut points to.
     pub target: Option<String>,
     /// Without which a shared item is not found.

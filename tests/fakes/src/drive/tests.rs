@@ -331,6 +331,22 @@ fn a_link_is_a_permission_for_anyone() {
 }
 
 #[test]
+fn labels_are_set_and_removed() {
+    let mut stage = Stage::new();
+    let id = stage.made("create", json!({ "path": "a", "text": "x" }));
+    let fields = json!([{ "fieldId": "f", "setTextValues": ["v"] }]);
+    let change =
+        json!({ "labelModifications": [{ "labelId": "l", "fieldModifications": fields }, { "labelId": "m" }] });
+    assert_eq!(stage.json("POST", &format!("/drive/v3/files/{id}/modifyLabels"), &change).0, 200);
+    let list = format!("/drive/v3/files/{id}/listLabels");
+    let (_, all) = stage.json("GET", &list, &Value::Null);
+    assert_eq!((&all["labels"][0]["fields"]["f"]["text"], &all["labels"][1]["id"]), (&json!(["v"]), &json!("m")));
+    let removal = json!({ "labelModifications": [{ "labelId": "l", "removeLabel": true }] });
+    stage.json("POST", &format!("/drive/v3/files/{id}/modifyLabels"), &removal);
+    assert_eq!(stage.json("GET", &list, &Value::Null).1["labels"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn refusals_for_the_rate_pass() {
     let mut stage = Stage::new();
     stage.control("rate-limit", json!({ "times": 1 }));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::account::{Account, Kind, Node};
-use super::crypto::{decode, encode, padded};
+use super::crypto::{decode, encode, encrypt_block, padded};
 use super::feed::number;
 use super::{AGAIN, BLOCKED, Code, Mega, NO_SESSION, NOT_FOUND, SECOND_FACTOR, WRONG_ARGUMENTS};
 use crate::{Request, Response, World};
@@ -157,6 +157,9 @@ impl Mega {
         if self.tricks.blocked {
             return Err(BLOCKED);
         }
+        if self.tricks.keyless {
+            return Ok(keyless(account, world));
+        }
         let session = session(account, self.tricks.zero_session, world);
         account.sessions.insert(encode(&session));
         let mut answer = json!({
@@ -168,6 +171,14 @@ impl Mega {
         }
         Ok(answer)
     }
+}
+
+/// The answer of an account without RSA keys: its session ends with its own beginning, encrypted.
+fn keyless(account: &mut Account, world: &mut World) -> Value {
+    let (beginning, middle) = (padded(&world.bytes(16)), world.bytes(11));
+    let session = [beginning.as_slice(), &middle, &encrypt_block(&account.master, &beginning)].concat();
+    account.sessions.insert(encode(&session));
+    json!({ "k": account.wrapped_master(), "u": account.user, "tsid": encode(&session) })
 }
 
 /// A new session id: random bytes around the user's handle.

@@ -14,6 +14,7 @@
 //! | `revoke-sessions` | | every session ends: -15 |
 //! | `second-factor` | `code?` | what sign-in wants besides the password |
 //! | `zero-session` | `on` | session ids begin with a zero byte |
+//! | `keyless` | `on` | accounts as if they had no RSA key yet: `tsid` in place of `csid` and `privk` |
 //! | `login-error` | `code`, `times?` | sign-ins are refused with it |
 //! | `blocked` | `on` | right passwords are answered -16 |
 //! | `fail` | `times`, `code?`, `command?` | so many requests are answered -3 as a whole; with `command` only that command |
@@ -49,6 +50,7 @@ pub(super) struct Tricks {
     quota_until: Option<Timestamp>,
     pub(super) blocked: bool,
     pub(super) zero_session: bool,
+    pub(super) keyless: bool,
     pub(super) taken_down: BTreeSet<String>,
     pub(super) feed_begins: usize,
 }
@@ -122,6 +124,7 @@ impl Mega {
     fn try_trick(&mut self, verb: &str, body: &Body<'_>, world: &mut World) -> Result<Value, String> {
         match verb {
             "zero-session" => self.tricks.zero_session = body.on(),
+            "keyless" => self.tricks.keyless = body.on(),
             "blocked" => self.tricks.blocked = body.on(),
             "login-error" => {
                 self.tricks.login_error = body.code().ok_or("code is missing")?;

@@ -33,6 +33,16 @@ pub(super) fn encrypt_block(key: &Block, block: &Block) -> Block {
     block.into()
 }
 
+/// A block encrypted with each key in turn, and that so many times.
+pub(super) fn stretch(keys: &[Block], block: Block, rounds: usize) -> Block {
+    let ciphers: Vec<Aes128> = keys.iter().map(|key| Aes128::new(&GenericArray::from(*key))).collect();
+    let mut state = GenericArray::from(block);
+    for _ in 0..rounds {
+        ciphers.iter().for_each(|cipher| cipher.encrypt_block(&mut state));
+    }
+    state.into()
+}
+
 /// Whole blocks, each for itself; what is left at the end is padded with zeros.
 pub(super) fn ecb_encrypt(key: &Block, data: &[u8]) -> Vec<u8> {
     let cipher = Aes128::new(&GenericArray::from(*key));

@@ -2,7 +2,7 @@
 //!
 //! The server of a test derives from the password exactly what a client must send, so that a wrong derivation is refused as at
 //! MEGA, and encrypts session ids for real. The two primes are fixed: key pairs take long to make, and nothing hangs on them.
-use super::crypto::{Block, ecb_encrypt, encode, encrypt_block, padded, xor};
+use super::crypto::{Block, ecb_encrypt, encode, padded, stretch, xor};
 use aws_lc_rs::pbkdf2;
 use num_bigint::BigUint;
 use std::num::NonZeroU32;
@@ -41,11 +41,10 @@ pub(super) fn version_2(password: &str, salt: &[u8]) -> Credentials {
 /// Of an account of version 1, where the address goes into the proof.
 pub(super) fn version_1(password: &str, email: &str) -> Credentials {
     let keys: Vec<Block> = password.as_bytes().chunks(16).map(padded).collect();
-    let password_key =
-        (0..V1_ROUNDS).fold(V1_START, |state, _| keys.iter().fold(state, |at, key| encrypt_block(key, &at)));
+    let password_key = stretch(&keys, V1_START, V1_ROUNDS);
     let folded =
         email.to_lowercase().as_bytes().chunks(16).map(padded).fold([0; 16], |state, block| xor(&state, &block));
-    let hash = (0..V1_HASH_ROUNDS).fold(folded, |state, _| encrypt_block(&password_key, &state));
+    let hash = stretch(&[password_key], folded, V1_HASH_ROUNDS);
     let [a, b, c, d, _, _, _, _, e, f, g, h, ..] = hash;
     Credentials { password_key, proof: encode(&[a, b, c, d, e, f, g, h]) }
 }

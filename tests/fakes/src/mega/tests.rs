@@ -121,6 +121,19 @@ fn signing_in_wants_the_proof_of_the_accounts_version_and_the_second_factor() {
 }
 
 #[test]
+fn an_account_without_keys_is_told_its_session_in_the_clear() {
+    let mut stage = Stage::new();
+    stage.control("keyless", json!({ "on": true }));
+    let (proof, master) = (stage.mega.accounts[0].proof().to_owned(), stage.mega.accounts[0].master);
+    let answer = stage.command(&json!({ "a": "us", "user": "alice@example.com", "uh": proof }));
+    assert!(answer.get("csid").is_none() && answer.get("privk").is_none());
+    stage.sid = answer["tsid"].as_str().unwrap().to_owned();
+    let session = decode(&stage.sid).unwrap();
+    assert_eq!(ecb_encrypt(&master, &session[..16]), session[27..43]);
+    assert_eq!(stage.command(&json!({ "a": "ug" }))["email"], "alice@example.com");
+}
+
+#[test]
 fn a_request_without_a_session_or_of_another_shape_is_refused_as_a_whole() {
     let mut stage = Stage::new();
     assert_eq!(stage.commands(&json!({ "a": "ug" })), json!(-2));
