@@ -1,5 +1,5 @@
 //! Proof of work: a request is answered with 402 until it is repeated with a nonce that makes a hash of 12 MB small enough.
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{SHA256, digest};
 
 use super::crypto::{decode, encode};
 use crate::{Request, Response, World};
@@ -41,7 +41,7 @@ impl Challenge {
 
     fn first_word(&self, nonce: &[u8]) -> u32 {
         let buffer = [nonce, &self.token.repeat(REPEATS)].concat();
-        Sha256::digest(buffer).first_chunk().map_or(u32::MAX, |word| u32::from_be_bytes(*word))
+        digest(&SHA256, &buffer).as_ref().first_chunk().map_or(u32::MAX, |word| u32::from_be_bytes(*word))
     }
 }
 
