@@ -1,11 +1,10 @@
 //! HTTP/2 inside direct TLS, spoken by hyper. Header names arrive in lower case here; a broken answer is a reset stream.
 
-use std::convert::Infallible;
 use std::io;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,13 +22,11 @@ where
     connection.serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
 }
 
-type Body = http_body_util::combinators::BoxBody<Bytes, io::Error>;
-
 async fn answer(
     incoming: http::Request<Incoming>,
     name: Option<String>,
     shared: Shared,
-) -> io::Result<http::Response<Body>> {
+) -> io::Result<http::Response<Full<Bytes>>> {
     let (head, body) = incoming.into_parts();
     let collected = body.collect().await.map_err(io::Error::other)?;
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -58,14 +55,11 @@ async fn answer(
             builder = builder.header(name, value);
         }
     }
-    let whole = if silent { Bytes::new() } else { response.body };
-    let body = match cut {
-        None => http_body_util::Full::new(whole).map_err(|never: Infallible| match never {}).boxed(),
-        Some(bytes) => {
-            let sent = whole.slice(..bytes.min(whole.len()));
-            let frames = [Ok(Frame::data(sent)), Err(io::Error::from(io::ErrorKind::ConnectionAborted))];
-            BodyExt::boxed(StreamBody::new(futures::stream::iter(frames)))
-        }
-    };
-    builder.body(body).map_err(io::Error::other)
+    let whole = if silent { Bytes::new() } else { response.body.clone() };
+    if response.header("content-length").is_none() {
+        builder = builder.header("content-length", response.body.len());
+    }
+    // A reset would overtake what is still queued; a stream that ends before its announced length breaks off exactly here.
+    let sent = whole.slice(..cut.unwrap_or(whole.len()).min(whole.len()));
+    builder.body(Full::new(sent)).map_err(io::Error::other)
 }

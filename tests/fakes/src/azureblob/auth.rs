@@ -109,7 +109,7 @@ fn denied() -> Failure {
     Failure::new(403, "AuthenticationFailed")
 }
 
-fn sign(key: &[u8], text: &str) -> Option<String> {
+pub(super) fn sign(key: &[u8], text: &str) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(text.as_bytes());
     Some(BASE64.encode(&mac.finalize().into_bytes()))

@@ -106,10 +106,10 @@ pub(super) fn blobs(
         let folded =
             delimiter.as_ref().and_then(|delimiter| rest.find(delimiter.as_str()).map(|at| at + delimiter.len()));
         let folded = folded.map(|end| format!("{prefix}{}", rest.get(..end).unwrap_or_default()));
-        if let (Some(Line::Prefix(last)), Some(this)) = (lines.last(), &folded) {
-            if last == this {
-                continue;
-            }
+        if let (Some(Line::Prefix(last)), Some(this)) = (lines.last(), &folded)
+            && last == this
+        {
+            continue;
         }
         if empty || lines.len() == count {
             next = Some(name);

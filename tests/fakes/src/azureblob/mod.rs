@@ -13,6 +13,8 @@ mod blocks;
 mod copy;
 mod listing;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -214,10 +214,10 @@ pub(super) fn conditions(request: &Request, stamp: Option<&Stamp>) -> Result<(),
         let wanted = stamp.etag.trim_matches('"');
         header == "*" || header.split(',').any(|tag| tag.trim().trim_matches('"') == wanted)
     };
-    if let Some(header) = request.header("if-match") {
-        if !stamp.is_some_and(|stamp| names(header, stamp)) {
-            return Err(failed());
-        }
+    if let Some(header) = request.header("if-match")
+        && !stamp.is_some_and(|stamp| names(header, stamp))
+    {
+        return Err(failed());
     }
     let Some(stamp) = stamp else { return Ok(()) };
     if let Some(header) = request.header("if-none-match") {

@@ -312,7 +312,7 @@ fn partial(request: &Request) -> Result<Option<Partial>, Failure> {
     let (span, total) = range.strip_prefix("bytes ").and_then(|range| range.split_once('/')).ok_or_else(wrong)?;
     let (from, last) = span.split_once('-').ok_or_else(wrong)?;
     let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
-    let (from, to, total) = (number(from)?, number(last)? + 1, number(total)?);
+    let (from, to, total) = (number(from)?, number(last)?.saturating_add(1), number(total)?);
     if to <= from || to > total {
         return Err(wrong());
     }

@@ -138,7 +138,7 @@ impl Library {
     /// Makes a directory and those above it that are missing.
     pub(super) fn make_dirs(&mut self, path: &str, now: Timestamp) {
         if path != "/" && !self.is_dir(path) {
-            self.make_dirs(&split(path).0.to_owned(), now);
+            self.make_dirs(split(path).0, now);
             self.put(path, Node::Dir { mtime: now }, now);
         }
     }

@@ -15,6 +15,8 @@ mod files;
 mod library;
 mod login;
 mod shares;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
