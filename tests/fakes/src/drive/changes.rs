@@ -40,7 +40,7 @@ impl Drive {
         let app_data = request.param("spaces").as_deref() == Some("appDataFolder");
         let seen = self.store.changes.get(from..).unwrap_or_default();
         let page = seen.get(..size).unwrap_or(seen);
-        // Of several changes of one item the last one tells all, as at the service.
+        // Of several changes of one item the last one tells all, as at Google.
         let last = |index: usize, id: &str| page.iter().skip(index + 1).all(|later| later.id != id);
         let wanted = page.iter().enumerate().filter(|(index, change)| {
             let here = match drive {

@@ -34,7 +34,7 @@ impl Drive {
                 && after.as_ref().is_none_or(|after| item.id > *after)
                 && query.as_ref().is_none_or(|query| query.matches(&Stored(&self.store, item)))
         });
-        // As the service at times does: nothing for several parents, or a first page without entries that is not the last.
+        // As Google at times does: nothing for several parents, or a first page without entries that is not the last.
         let barren = self.tricks.no_several_parents && parents > 1;
         let found: Vec<&Item> = found.take(if barren { 0 } else { page + 1 }).collect();
         let empty = self.tricks.empty_pages && after.is_none();

@@ -1,4 +1,4 @@
-//! Sign-in: Google's own ways around the common token endpoint. A refresh token only comes with `access_type=offline`, replies
+//! Sign-in: Google's own ways around the shared token endpoint. A refresh token only comes with `access_type=offline`, replies
 //! name their scope, and a service account's assertion must be for this endpoint, for an hour at most, and name a scope.
 use std::collections::BTreeSet;
 

@@ -37,7 +37,7 @@ pub(crate) fn rows() -> [Row; 6] {
     [
         row("drive", by_token, in_chunks),
         row("drive (expired)", by_refresh, refreshed),
-        row("drive (service)", by_assertion, refreshed),
+        row("drive (assertion)", by_assertion, refreshed),
         Row { exceptions: NO_ABOUT, ..row("drive (shared)", in_shared_drive, in_chunks) },
         Row { flags: BIN, ..row("drive (bin)", by_token, nothing_deleted) },
         Row { exceptions: NO_LINK, ..row("drive (app folder)", in_app_folder, in_chunks) },
