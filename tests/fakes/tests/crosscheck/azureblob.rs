@@ -23,7 +23,7 @@ pub(crate) fn rows() -> [Row; 3] {
         flags: FLAGS,
         root: "X:box",
         exceptions: &[NO_FOLDERS, NO_LINK, NO_ABOUT],
-        log: nothing_refused,
+        log: all_ways_taken,
     };
     [
         Row { log: all_signed, ..row("azureblob", by_key) },
@@ -64,9 +64,20 @@ fn by_token(_: &Running, accounts: &Value, _: &Client) -> String {
     )
 }
 
-/// Every request carried a signature, and none was refused.
-fn all_signed(log: &[Logged]) -> Result<(), String> {
+/// The large upload went by blocks, listings went on at markers, and nothing was refused.
+fn all_ways_taken(log: &[Logged]) -> Result<(), String> {
     nothing_refused(log)?;
+    for part in ["comp=blocklist", "marker=1", "marker=2"] {
+        if !log.iter().any(|entry| entry.query.contains(part)) {
+            return Err(format!("no request had {part}"));
+        }
+    }
+    Ok(())
+}
+
+/// Besides, every request carried a signature.
+fn all_signed(log: &[Logged]) -> Result<(), String> {
+    all_ways_taken(log)?;
     let signed = |entry: &&Logged| {
         entry.headers.iter().any(|(name, value)| name == "Authorization" && value.starts_with("SharedKey fakeaccount:"))
     };
