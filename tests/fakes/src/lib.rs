@@ -1,6 +1,6 @@
 //! Fake servers of storage providers that no independent server exists for. Each is written from what the provider documents, by
 //! someone who has not read the component that speaks to it; an independent client is run against them in `tests/crosscheck.rs`.
-//! Agreement of the two proves that they read the documentation alike, not that the live service does.
+//! Agreement of the two proves that they read the documentation alike, not that the provider does so.
 //!
 //! [`Front`] serves any number of [`Fake`]s on one loopback port, with TLS for every host; [`control`] is what tests do to them:
 //! faults, clock, page size, request log. Nothing here ever dials out, and no credential is real.

@@ -323,7 +323,7 @@ impl TokenServer {
         if audience.is_some_and(|audience| text(&claims, "aud") != audience) {
             return Err(wrong("the audience is another"));
         }
-        // A service that may act for others says for whom.
+        // An application that may act for others says for whom.
         Ok(Some(text(&claims, "sub")).filter(|sub| !sub.is_empty() && audience.is_none()).unwrap_or(account.clone()))
     }
 

@@ -243,3 +243,30 @@ fn the_control_works_over_http_and_leaves_no_trace_in_the_log() {
     assert_eq!(paths, ["/", "/", "/x"]);
     assert_eq!(front.accounts()["mirror"]["url"], front.origin());
 }
+
+#[test]
+fn the_program_says_where_it_listens_and_ends_with_its_input_leaving_nothing_behind() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_causeway-fakes"));
+    command.args(["--providers", "seafile,azureblob"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut program = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let address = ready["address"].as_str().unwrap();
+    let ca = std::path::PathBuf::from(ready["ca"].as_str().unwrap());
+    assert!(ca.exists() && ready["accounts"]["azureblob"]["client_id"].is_string());
+    // Each of the two owns its paths on the loopback address.
+    for (path, wanted) in [("/api2/ping/", 200), ("/fakeaccount?comp=list", 400)] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let text = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        assert_eq!(ask(&mut stream, &text).0, wanted, "{path}");
+    }
+    drop(program.stdin.take());
+    assert!(program.wait().unwrap().success());
+    assert!(!ca.exists());
+    let unknown = Command::new(env!("CARGO_BIN_EXE_causeway-fakes")).args(["--providers", "nobody"]).output().unwrap();
+    assert!(!unknown.status.success());
+}

@@ -22,7 +22,7 @@ const WITH_REQUEST: &str = "2026-04-06";
 /// What a request addresses; account signatures name the levels they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
-    Service,
+    Account,
     Container,
     Object,
 }
@@ -44,7 +44,7 @@ impl Access {
     /// Whether one of `any` (letters of SAS permissions) is allowed at a level. Anonymous access is for the caller to judge.
     pub(super) fn allow(&self, level: Level, any: &str) -> Result<(), Failure> {
         let letter = match level {
-            Level::Service => 's',
+            Level::Account => 's',
             Level::Container => 'c',
             Level::Object => 'o',
         };
@@ -264,6 +264,6 @@ mod tests {
         assert_eq!(list_only.allow(Level::Object, "wc").unwrap_err().code, "AuthorizationPermissionMismatch");
         assert_eq!(list_only.allow(Level::Container, "cw").unwrap_err().code, "AuthorizationFailure");
         let objects = Access::AccountSas("rwdl".into(), "o".into());
-        assert_eq!(objects.allow(Level::Service, "l").unwrap_err().code, "AuthorizationResourceTypeMismatch");
+        assert_eq!(objects.allow(Level::Account, "l").unwrap_err().code, "AuthorizationResourceTypeMismatch");
     }
 }

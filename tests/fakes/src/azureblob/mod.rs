@@ -160,18 +160,18 @@ impl AzureBlob {
         let access = auth::access(request, &target, &account.key, &self.tokens, world)?;
         let call = Call { request, target: &target, access };
         match (&target.blob, target.container.is_empty()) {
-            (None, true) => self.service(&call, world),
+            (None, true) => self.root(&call, world),
             (None, false) => self.container(&call, world),
             (Some(name), _) => self.blob(&call, name, world),
         }
     }
 
-    fn service(&mut self, call: &Call, world: &mut World) -> Result<Response, Failure> {
+    fn root(&mut self, call: &Call, world: &mut World) -> Result<Response, Failure> {
         let param = |name: &str| call.request.param(name).unwrap_or_default();
         let account = self.account(&call.target.account)?;
         match (call.request.method.as_str(), param("restype").as_str(), param("comp").as_str()) {
             ("GET", "", "list") => {
-                call.access.allow(Level::Service, "l")?;
+                call.access.allow(Level::Account, "l")?;
                 listing::containers(&account.containers, call.target, call.request, world)
             }
             ("POST", "service", "userdelegationkey") => {
