@@ -104,6 +104,7 @@
 extern crate self as causeway_sdk;
 
 pub mod aws;
+pub mod azure;
 mod bindings;
 pub mod data;
 mod error;

@@ -268,6 +268,12 @@ impl Request {
         self
     }
 
+    /// The URL, where it is nothing but plain text: to be named inside another request, or handed out.
+    pub fn plain_url(&self) -> Result<String> {
+        let url = self.url();
+        url.plain().map(str::to_owned).ok_or_else(|| Error::invalid("this URL holds what must not be shown"))
+    }
+
     /// Sends it. Every answer is an `Ok`, whatever its status; an error means that there was none.
     pub fn send(self) -> Result<Answer> {
         host::send(self.into_wire()).map(Answer)

@@ -154,7 +154,8 @@ mod tests {
     fn parts_stand_between_boundaries() {
         let span = Span { offset: 1, size: 3 };
         let part = ("Content-Type: text/plain".to_owned(), Text::content(span));
-        let request = testing::with(Stand::default(), || Request::post("https://h.example").multipart("related", [part]));
+        let request =
+            testing::with(Stand::default(), || Request::post("https://h.example").multipart("related", [part]));
         let boundary = "part-000102030405060708090a0b0c0d0e0f";
         assert_eq!(body(request), format!("--{boundary}\r\nContent-Type: text/plain\r\n\r\nont\r\n--{boundary}--\r\n"));
     }
@@ -162,7 +163,12 @@ mod tests {
     #[test]
     fn a_given_url_stays_as_it_is() {
         let url = |request: Request| testing::rendered(request, b"").unwrap().url;
-        for given in ["https://h.example/a%2Fb/c?x=1&y=%41", "https://h.example/a/", "https://h.example/a?", "https://h.example/"] {
+        for given in [
+            "https://h.example/a%2Fb/c?x=1&y=%41",
+            "https://h.example/a/",
+            "https://h.example/a?",
+            "https://h.example/",
+        ] {
             assert_eq!(url(Request::given("GET", given)), given.trim_end_matches('?'));
         }
         let added = Request::given("GET", "https://h.example/a?x=1").query("y", "2");
