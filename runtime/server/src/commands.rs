@@ -10,6 +10,7 @@ use causeway_registry::{Registry, Tenant};
 use causeway_storage::{Descriptor, OptionMarks, OptionSpec};
 use clap::Subcommand;
 
+use crate::check::Check;
 use crate::config::{Kept, Store, parse_store};
 use crate::keeper::Keeper;
 use crate::serve::prepare;
@@ -65,6 +66,8 @@ pub(crate) enum TokenAction {
 pub(crate) enum ProviderAction {
     /// Say what a component is and what it asks for.
     Inspect { file: PathBuf },
+    /// Hold a component to every promise of the contract, against what it is configured for.
+    Check(Box<Check>),
 }
 
 pub(crate) async fn tenant(action: TenantAction) -> Result<(), String> {
@@ -116,7 +119,10 @@ pub(crate) async fn token(action: TokenAction) -> Result<(), String> {
 }
 
 pub(crate) async fn provider(action: ProviderAction) -> Result<(), String> {
-    let ProviderAction::Inspect { file } = action;
+    let file = match action {
+        ProviderAction::Inspect { file } => file,
+        ProviderAction::Check(check) => return crate::check::run(*check).await,
+    };
     let wasm = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     let inspection = guest::inspect(&wasm).map_err(|error| error.message)?;
     // It says the rest itself, in an instance that has neither a backend nor a way out, whatever it would be granted.

@@ -4,11 +4,13 @@
 //! that the API asks for.
 
 mod backends;
+mod check;
 mod commands;
 mod config;
 mod health;
 mod keeper;
 mod mounts;
+mod out;
 mod places;
 mod point;
 mod serve;
