@@ -11,7 +11,7 @@ async fn types_and_defaults_are_those_of_the_tables() {
     let stage = Stage::new().await;
     let tables: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/options.json")).unwrap();
     let answer = stage.get("/api/v1/providers").await.json();
-    assert_eq!(answer["count"], 5);
+    assert_eq!(answer["count"], 6);
     let mut compared = 0;
     for provider in answer["providers"].as_array().unwrap() {
         let name = provider["name"].as_str().unwrap();

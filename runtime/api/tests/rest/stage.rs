@@ -68,28 +68,38 @@ impl Answer {
 
 impl Stage {
     pub(crate) async fn new() -> Stage {
+        Stage::at(Some("https://files.example.com")).await
+    }
+
+    pub(crate) async fn without_public_url() -> Stage {
+        Stage::at(None).await
+    }
+
+    async fn at(public_url: Option<&str>) -> Stage {
         let directory = tempfile::tempdir().unwrap();
         let local = directory.path().join("local");
         std::fs::create_dir(&local).unwrap();
         let config =
             Config { database: Database::Sqlite(directory.path().join("db")), key_file: directory.path().join("key") };
         let registry = Registry::open(&config).await.unwrap();
-        let providers: [Arc<dyn Provider>; 5] = [
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let providers: [Arc<dyn Provider>; 6] = [
             Arc::new(MemoryProvider::new()),
             Arc::new(LocalProvider::new(Some(local))),
             Arc::new(AliasProvider::new()),
             Arc::new(Vault::new()),
             Arc::new(Vault::with_the_table_of_s3()),
+            Arc::new(Porch::new(seen.clone())),
         ];
         let catalog = Arc::new(Catalog::new(providers).unwrap());
-        let doors = Arc::new(Doors { registry: registry.clone(), catalog: catalog.clone(), seen: Mutex::default() });
+        let doors = Arc::new(Doors { registry: registry.clone(), catalog: catalog.clone(), seen });
         let api = Api {
             registry: registry.clone(),
             catalog,
             backends: doors.clone(),
             mounts: doors.clone(),
             node: "node-1".into(),
-            public_url: Some("https://files.example.com".into()),
+            public_url: public_url.map(Into::into),
         };
         let mut tokens = Vec::new();
         for name in ["default", "other"] {
@@ -151,7 +161,7 @@ impl Stage {
 pub(crate) struct Doors {
     registry: Registry,
     catalog: Arc<Catalog>,
-    pub(crate) seen: Mutex<Seen>,
+    pub(crate) seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Default)]
@@ -162,6 +172,11 @@ pub(crate) struct Seen {
     pub(crate) pending: Pending,
     pub(crate) changed: Vec<String>,
     pub(crate) waited: Vec<Duration>,
+    /// Who consented to which backend.
+    pub(crate) consented: BTreeMap<String, String>,
+    /// The same, on trial.
+    pub(crate) tried: BTreeMap<String, String>,
+    pub(crate) issuer: String,
 }
 
 struct TenantRemotes {
@@ -193,6 +208,7 @@ impl Remotes for TenantRemotes {
 }
 
 struct OnTrial {
+    seen: Arc<Mutex<Seen>>,
     registry: Registry,
     catalog: Arc<Catalog>,
     tenant: Tenant,
@@ -227,6 +243,10 @@ impl Trial for OnTrial {
     }
 
     async fn keep(&self) -> Result<(), Error> {
+        let mut seen = self.seen.lock().unwrap();
+        if let Some(who) = seen.tried.remove(self.id.as_str()) {
+            seen.consented.insert(self.id.to_string(), who);
+        }
         Ok(())
     }
 }
@@ -263,14 +283,9 @@ impl Backends for Doors {
         settings: Settings,
     ) -> Box<dyn Trial> {
         let (registry, catalog) = (self.registry.clone(), self.catalog.clone());
-        Box::new(OnTrial {
-            registry,
-            catalog,
-            tenant: tenant.clone(),
-            id: id.clone(),
-            provider: provider.clone(),
-            settings,
-        })
+        let (seen, tenant, id) = (self.seen.clone(), tenant.clone(), id.clone());
+        seen.lock().unwrap().tried.clear();
+        Box::new(OnTrial { seen, registry, catalog, tenant, id, provider: provider.clone(), settings })
     }
 
     async fn probe(&self, tenant: &Tenant, id: &BackendId) -> Result<Identity, Error> {
@@ -433,6 +448,63 @@ impl Provider for Vault {
         // S3's key is not what this storage looks at.
         let word = if self.descriptor.name == "s3" { "good".into() } else { secret.unwrap_or_default() };
         Ok(Arc::new(VaultStorage(word)))
+    }
+}
+
+/// A provider that a person must let in: `account` consents by giving its own name as the code; `quiz` is asked, `device` types.
+struct Porch {
+    descriptor: Descriptor,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Porch {
+    fn new(seen: Arc<Mutex<Seen>>) -> Porch {
+        let mut descriptor = Vault::new().descriptor;
+        descriptor.options.truncate(1);
+        descriptor.options[0].name = "account".into();
+        Porch { descriptor: Descriptor { name: "porch".into(), aliases: Vec::new(), ..descriptor }, seen }
+    }
+}
+
+#[async_trait]
+impl Provider for Porch {
+    fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    async fn open(&self, opening: Opening) -> Result<Arc<dyn Storage>, OpenError> {
+        let seen = self.seen.lock().unwrap();
+        let who = seen.tried.get(&opening.backend).or_else(|| seen.consented.get(&opening.backend));
+        Ok(Arc::new(VaultStorage(who.map_or("bad".into(), |who| format!("good:{who}")))))
+    }
+
+    async fn sign_in(&self, opening: Opening, act: Act) -> Result<SignIn, OpenError> {
+        let refused = |kind| Err(OpenError::Failed(Error::new(kind, "it was refused")));
+        let mut seen = self.seen.lock().unwrap();
+        let question = SignIn::Question { prompt: "Which code?".into(), typed: true };
+        match (act, opening.settings.text("account").unwrap()) {
+            (Act::Code { issuer, .. }, _) if issuer != seen.issuer => refused(ErrorKind::PreconditionFailed),
+            (Act::Code { code, .. }, _) if code.expose() == b"refused" => refused(ErrorKind::Unauthenticated),
+            (Act::Code { code, .. }, _) => {
+                seen.tried.insert(opening.backend, String::from_utf8(code.expose().to_vec()).unwrap());
+                Ok(SignIn::Ready)
+            }
+            (Act::Answer(Some(answer)), "quiz") if answer.expose() == b"123" => {
+                seen.tried.insert(opening.backend, "quiz".into());
+                Ok(SignIn::Ready)
+            }
+            (Act::Answer(_), "quiz") => refused(ErrorKind::Unauthenticated),
+            _ if seen.consented.contains_key(&opening.backend) => Ok(SignIn::Ready),
+            (_, "quiz") => Ok(question),
+            (_, "device") => {
+                Ok(SignIn::Device { url: "https://where.example/".into(), code: "ABCD".into(), expires_s: 60 })
+            }
+            _ => Ok(SignIn::Consent { reason: "nobody has consented".into(), issuer: seen.issuer.clone() }),
+        }
+    }
+
+    async fn consent_url(&self, _opening: Opening, request: ConsentRequest) -> Result<String, OpenError> {
+        Ok(format!("https://issuer.example/?back={}&state={}", request.redirect_uri, request.state))
     }
 }
 
