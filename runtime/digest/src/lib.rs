@@ -1,11 +1,12 @@
 //! Digests: every algorithm that the contract names, many of them in one pass over the bytes.
 //!
 //! It compares nothing and knows nothing of files or providers. The published algorithms come from their crates; those
-//! that vendors made are in `vendors`, each after its published description. A [`Digester`] holds one state per algorithm
+//! that vendors made are in `vendors`, each after its published description; MEGA's keyed one is in `mega`. A [`Digester`] holds one state per algorithm
 //! and hands every update to each, so that content is read once however many digests are wanted. Memory: the states, at
 //! most a few kilobytes each (GCID, whose block size depends on the
 //! length, keeps one state per possible size, and HiDrive one block and one sum per level).
 
+mod mega;
 mod vendors;
 
 use std::io;
@@ -14,6 +15,7 @@ use causeway_storage::{Algorithm, DigestValue, Source, Span};
 use crc_fast::CrcAlgorithm;
 use md5::Digest as _;
 
+pub use mega::{MegaMac, mega_mac_source};
 use vendors::{Dropbox, Gcid, Hidrive, Mailru, Quickxor};
 
 /// How much [`digest_source`] reads at once: large enough that the system call does not matter, small enough to stay in

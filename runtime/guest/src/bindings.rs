@@ -21,6 +21,7 @@ wasmtime::component::bindgen!({
     with: {
         "causeway:provider/http.body": crate::host::OpenBody,
         "causeway:provider/content.source": crate::host::Content,
+        "causeway:provider/gathering.sink": crate::sink::Sink,
     },
     require_store_data_send: true,
 });

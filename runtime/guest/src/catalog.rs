@@ -30,12 +30,12 @@ const VERSION: &str = "@0.1.";
 const TYPES: [&str; 3] = ["types", "requests", "secret-uses"];
 
 /// What every component may use.
-const ALWAYS: [&str; 8] = ["settings", "http", "state", "clock", "random", "log", "content", "crypto"];
+const ALWAYS: [&str; 9] = ["settings", "http", "state", "clock", "random", "log", "content", "crypto", "gathering"];
 
 /// What a component may use if the operator grants it by name.
 pub const GRANTABLE: [&str; 3] = ["reveal", "foreign-hosts", "assigned-hosts"];
 
-/// What every component must export.
+/// What every component must export; where it exports `walking`, the host needs no `browsing`.
 const REQUIRED: [&str; 3] = ["setup", "browsing", "reading"];
 
 /// The largest component, in bytes: languages that bring their runtime along need about 20 MB.
@@ -97,8 +97,9 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection> {
             inspection.exports.push(interface.to_owned());
         }
     }
+    let exports = |name: &str| inspection.exports.iter().any(|export| export == name);
     let missing: Vec<_> =
-        REQUIRED.into_iter().filter(|name| !inspection.exports.iter().any(|export| export == name)).collect();
+        REQUIRED.into_iter().filter(|name| !exports(name) && !(*name == "browsing" && exports("walking"))).collect();
     if !missing.is_empty() {
         return Err(invalid(format!("the component does not export what every provider must: {}", missing.join(", "))));
     }

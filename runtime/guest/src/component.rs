@@ -4,6 +4,7 @@
 //! dropped. So nothing survives in guest memory, no call sees another tenant's data, and a trap costs one call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use causeway_storage::{Error, ErrorKind, Result};
 use futures::future::BoxFuture;
@@ -12,7 +13,9 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::backend::Backend;
 use crate::bindings::exports::causeway::provider as exports;
-use crate::engine::{AbortOnDrop, CALL_DEADLINE, Engine, Io, MOST_COMPUTING, MOST_COPIED_BYTES};
+use crate::engine::{
+    AbortOnDrop, CALL_DEADLINE, Engine, Io, MOST_COMPUTING, MOST_COPIED_BYTES, MOST_WALKING, WALK_DEADLINE,
+};
 use crate::host::{self, Call};
 use crate::meter::Meter;
 
@@ -24,18 +27,34 @@ pub(crate) struct Component {
     large: bool,
     pub(crate) setup: exports::setup::GuestIndices,
     pub(crate) reading: exports::reading::GuestIndices,
-    pub(crate) browsing: exports::browsing::GuestIndices,
+    pub(crate) browsing: Option<exports::browsing::GuestIndices>,
+    pub(crate) walking: Option<exports::walking::GuestIndices>,
+    pub(crate) changes: Option<exports::changes::GuestIndices>,
+    pub(crate) versions: Option<exports::versions::GuestIndices>,
     pub(crate) decoding: Option<exports::decoding::GuestIndices>,
     pub(crate) writing: Option<exports::writing::GuestIndices>,
     pub(crate) removing: Option<exports::removing::GuestIndices>,
     pub(crate) directories: Option<exports::directories::GuestIndices>,
+    pub(crate) purging: Option<exports::purging::GuestIndices>,
     pub(crate) moving: Option<exports::moving::GuestIndices>,
     pub(crate) copying: Option<exports::copying::GuestIndices>,
     pub(crate) times: Option<exports::times::GuestIndices>,
     pub(crate) room: Option<exports::room::GuestIndices>,
     pub(crate) jobs: Option<exports::jobs::GuestIndices>,
     pub(crate) session: Option<exports::session::GuestIndices>,
+    pub(crate) links: Option<exports::links::GuestIndices>,
+    pub(crate) cleaning: Option<exports::cleaning::GuestIndices>,
 }
+
+/// How long a call may compute, and last.
+#[derive(Clone, Copy)]
+struct Bounds {
+    computing: Duration,
+    deadline: Duration,
+}
+
+const CALL: Bounds = Bounds { computing: MOST_COMPUTING, deadline: CALL_DEADLINE };
+const WALK: Bounds = Bounds { computing: MOST_WALKING, deadline: WALK_DEADLINE };
 
 impl Component {
     /// Links a compiled component with what the host offers. Its imports have been checked before.
@@ -58,17 +77,23 @@ impl Component {
             large: wasi,
             setup: exports::setup::GuestIndices::new(&pre).map_err(faulty)?,
             reading: exports::reading::GuestIndices::new(&pre).map_err(faulty)?,
-            browsing: exports::browsing::GuestIndices::new(&pre).map_err(faulty)?,
+            browsing: exports::browsing::GuestIndices::new(&pre).ok(),
+            walking: exports::walking::GuestIndices::new(&pre).ok(),
+            changes: exports::changes::GuestIndices::new(&pre).ok(),
+            versions: exports::versions::GuestIndices::new(&pre).ok(),
             decoding: exports::decoding::GuestIndices::new(&pre).ok(),
             writing: exports::writing::GuestIndices::new(&pre).ok(),
             removing: exports::removing::GuestIndices::new(&pre).ok(),
             directories: exports::directories::GuestIndices::new(&pre).ok(),
+            purging: exports::purging::GuestIndices::new(&pre).ok(),
             moving: exports::moving::GuestIndices::new(&pre).ok(),
             copying: exports::copying::GuestIndices::new(&pre).ok(),
             times: exports::times::GuestIndices::new(&pre).ok(),
             room: exports::room::GuestIndices::new(&pre).ok(),
             jobs: exports::jobs::GuestIndices::new(&pre).ok(),
             session: exports::session::GuestIndices::new(&pre).ok(),
+            links: exports::links::GuestIndices::new(&pre).ok(),
+            cleaning: exports::cleaning::GuestIndices::new(&pre).ok(),
             pre,
         })
     }
@@ -88,11 +113,34 @@ impl Component {
         self.call_metered(backend, Arc::default(), work).await
     }
 
+    /// Calls `walk`: it reads through all that an account holds, so it may compute and last longer than any other call.
+    pub(crate) async fn call_walk<T, W>(self: &Arc<Self>, backend: Arc<Backend>, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'a> FnOnce(&'a mut Store<Call>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<T>> + Send + 'static,
+    {
+        self.call_within(Some(backend), Arc::default(), WALK, work).await
+    }
+
     /// The same, and what it computes is shown by this meter.
     pub(crate) async fn call_metered<T, W>(
         self: &Arc<Self>,
         backend: Option<Arc<Backend>>,
         meter: Arc<Meter>,
+        work: W,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'a> FnOnce(&'a mut Store<Call>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<T>> + Send + 'static,
+    {
+        self.call_within(backend, meter, CALL, work).await
+    }
+
+    async fn call_within<T, W>(
+        self: &Arc<Self>,
+        backend: Option<Arc<Backend>>,
+        meter: Arc<Meter>,
+        bounds: Bounds,
         work: W,
     ) -> Result<T>
     where
@@ -109,11 +157,11 @@ impl Component {
         let counted = meter.clone();
         let run = async move {
             let _slot = slot;
-            let mut store = component.store(backend, meter);
+            let mut store = component.store(backend, meter, bounds.computing);
             let instance = component.pre.instantiate_async(&mut store).await?;
             work(&mut store, &instance).await
         };
-        let running = AbortOnDrop(threads.spawn(tokio::time::timeout(CALL_DEADLINE, counted.count(run))));
+        let running = AbortOnDrop(threads.spawn(tokio::time::timeout(bounds.deadline, counted.count(run))));
         match running.await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => {
@@ -127,14 +175,14 @@ impl Component {
         }
     }
 
-    fn store(&self, backend: Option<Arc<Backend>>, meter: Arc<Meter>) -> Store<Call> {
+    fn store(&self, backend: Option<Arc<Backend>>, meter: Arc<Meter>, computing: Duration) -> Store<Call> {
         let mut store = Store::new(&self.engine.wasmtime, Call::new(backend, self.large));
         store.limiter(|call| &mut call.limits);
         store.set_epoch_deadline(1);
         store.set_hostcall_fuel(MOST_COPIED_BYTES);
         store.epoch_deadline_callback(move |_| {
-            if meter.spent() > MOST_COMPUTING {
-                return Err(wasmtime::Error::msg("the call used up its 50 ms of computing time"));
+            if meter.spent() > computing {
+                return Err(wasmtime::Error::msg(format!("the call used up its {computing:?} of computing time")));
             }
             Ok(UpdateDeadline::Yield(1))
         });

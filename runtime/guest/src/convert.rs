@@ -366,7 +366,9 @@ fn segment(segment: reading::Segment) -> Result<transfer::Segment, Error> {
 fn check(check: reading::Check) -> transfer::Check {
     match check {
         reading::Check::Digest(value) => transfer::Check::Digest(digest_value(value)),
-        reading::Check::MegaMac(_) => transfer::Check::MegaMac,
+        reading::Check::MegaMac(check) => {
+            transfer::Check::MegaMac { mac: check.mac, key: check.key, nonce: check.nonce }
+        }
     }
 }
 

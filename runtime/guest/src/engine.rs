@@ -29,6 +29,12 @@ pub(crate) const MOST_COPIED_BYTES: usize = 2 * SMALL_MEMORY_BYTES;
 /// bounded one by one.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(120);
 
+/// Computing that one walk through a whole account may use: 1,000,000 entries, each deciphered, take about 20 s.
+pub(crate) const MOST_WALKING: Duration = Duration::from_secs(60);
+
+/// A walk through a whole account must end after this.
+pub(crate) const WALK_DEADLINE: Duration = Duration::from_secs(600);
+
 /// Memory of one instance, of components built for this contract alone. An answer may have 8 MiB, so half of it does.
 pub(crate) const SMALL_MEMORY_BYTES: usize = 16 << 20;
 

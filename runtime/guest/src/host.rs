@@ -85,6 +85,7 @@ pub(crate) fn link(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
     wit::random::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
     wit::log::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
     wit::content::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
+    wit::gathering::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
     wit::crypto::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
     wit::reveal::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
     wit::foreign_hosts::add_to_linker::<_, HasSelf<Call>>(linker, |call| call)?;
@@ -347,6 +348,14 @@ impl Content {
         Ok(value)
     }
 
+    async fn mega_mac(&self, key: &[u8], nonce: &[u8]) -> Result<Vec<u8>, Error> {
+        let wrong = || convert::fault("a meta-MAC needs a key of 16 bytes and a nonce of eight");
+        let mac = causeway_digest::MegaMac::new(key, nonce).ok_or_else(wrong)?;
+        let source = self.source.clone();
+        let compute = move || causeway_digest::mega_mac_source(&*source, mac);
+        Ok(tokio::task::spawn_blocking(compute).await.map_err(Error::internal)??.to_vec())
+    }
+
     async fn read(&self, span: Span) -> Result<Vec<u8>, Error> {
         if span.size > BULK_BYTES || span.end() > self.source.size() {
             return Err(Error::new(ErrorKind::Invalid, "at most 8 MiB of the content can be read at once"));
@@ -377,8 +386,8 @@ impl wit::content::HostSource for Call {
         answer(self.table.get(&content)?.digest(convert::algorithm(digest), spans).await)
     }
 
-    async fn mega_mac(&mut self, _content: Resource<Content>, _key: Vec<u8>, _nonce: Vec<u8>) -> Answer<Vec<u8>> {
-        answer(Err(Error::unsupported("compute MEGA's meta-MAC")))
+    async fn mega_mac(&mut self, content: Resource<Content>, key: Vec<u8>, nonce: Vec<u8>) -> Answer<Vec<u8>> {
+        answer(self.table.get(&content)?.mega_mac(&key, &nonce).await)
     }
 
     async fn read(&mut self, content: Resource<Content>, span: wit::types::Span) -> Answer<Vec<u8>> {

@@ -18,6 +18,7 @@ mod meter;
 mod planners;
 mod provider;
 mod signing;
+mod sink;
 mod slots;
 mod storage;
 

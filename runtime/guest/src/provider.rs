@@ -352,6 +352,11 @@ fn features(traits: &setup::Traits, component: &Component) -> Features {
             component.copying.is_some() && traits.abilities.contains(setup::Abilities::COPY_DIRECTORIES),
             Can::COPY_DIRECTORIES,
         ),
+        (component.purging.is_some(), Can::PURGE),
+        (component.links.is_some(), Can::LINKS),
+        (component.cleaning.is_some(), Can::CLEAN),
+        (component.versions.is_some(), Can::VERSIONS),
+        (component.changes.is_some(), Can::CHANGES),
     ];
     let promised = abilities.into_iter().filter(|(theirs, _)| traits.abilities.contains(*theirs)).map(|(_, ours)| ours);
     let exported = exports.into_iter().filter(|(there, _)| *there).map(|(_, ours)| ours);

@@ -1,23 +1,32 @@
 //! A backend of a component as a [`Storage`].
 //!
 //! Every method asks the component in one short call, or lets the transfer engines ask it several times; what it answers is
-//! checked before it is believed. Passing failures are retried here, by their kind, within the bounds below; the contract
-//! promises that repeating a change is harmless, and what "not found" means after a repeated removal is found out, not
-//! guessed.
+//! checked before it is believed. Passing failures are retried, by their kind (`asking`); the contract promises that
+//! repeating a change is harmless, and what "not found" means after a repeated removal is found out, not guessed.
 //!
-//! Where a provider names things by cookies, the host walks to a path name by name from the root.
+//! What is there is asked in `looking`, or looked up in the tree of a walk (`walked`, `tree`); where a provider names things
+//! by cookies, `ways` remembers how to get to a directory. Changes are in `changing` and `written`, news in `news`.
 
 mod asking;
+mod changing;
+mod locks;
+mod looking;
+mod names;
+mod news;
+mod tree;
+mod walked;
+mod ways;
+mod written;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_http::transfer::{self, Outcome, PlanCache};
 use causeway_storage::{
-    Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, Kind, Node, NormalForm, Notes, Page, Path, Result,
-    Room, Sameness, Source, Span, Storage, Timestamp, WriteIntent, WriteLog,
+    Body, Can, Cursor, Entry, Error, ErrorKind, Features, Identity, News, Node, Notes, Page, Path, Result, Room,
+    Source, Span, Storage, Timestamp, WriteIntent, WriteLog,
 };
 
 use crate::backend::Backend;
@@ -25,8 +34,14 @@ use crate::bindings::causeway::provider::types;
 use crate::component::Component;
 use crate::convert;
 use crate::measuring::Measuring;
-use crate::planners::{Reading, Writing};
+use crate::planners::Reading;
 use asking::{Asking, ask};
+use locks::Locks;
+use looking::{Found, Gatherings};
+use names::Names;
+use news::Places;
+use walked::Walked;
+use ways::Ways;
 
 /// Work at the provider is asked after no more often than this.
 const SHORTEST_POLL: Duration = Duration::from_millis(100);
@@ -41,9 +56,16 @@ const PAGE: usize = 10_000;
 pub(crate) struct GuestStorage {
     asking: Asking,
     features: Arc<Features>,
+    names: Names,
     /// The provider names things by cookies.
     cookies: bool,
     plans: Arc<PlanCache>,
+    ways: Ways,
+    locks: Locks,
+    gatherings: Gatherings,
+    places: Places,
+    /// The tree, where the component walks and cannot be browsed.
+    walked: Option<Arc<Walked>>,
 }
 
 impl fmt::Debug for GuestStorage {
@@ -59,8 +81,22 @@ impl GuestStorage {
         features: Features,
         cookies: bool,
     ) -> GuestStorage {
+        let names = Names::of(&features);
+        let only_walked = component.browsing.is_none();
         let asking = Asking { component, backend };
-        GuestStorage { asking, features: Arc::new(features), cookies, plans: Arc::new(PlanCache::new()) }
+        let walked = only_walked.then(|| Arc::new(Walked::new(asking.clone(), names, cookies, features.relist_ms)));
+        GuestStorage {
+            asking,
+            features: Arc::new(features),
+            names,
+            cookies,
+            plans: Arc::new(PlanCache::new()),
+            ways: Ways::new(),
+            locks: Locks::default(),
+            gatherings: Gatherings::new(),
+            places: Places::new(),
+            walked,
+        }
     }
 
     /// For measuring: what a plan of this file costs.
@@ -99,100 +135,44 @@ impl GuestStorage {
         }
     }
 
-    /// The node of a directory that is known by its path alone.
-    async fn directory(&self, path: &Path) -> Result<types::Node> {
-        let root = Node::root();
+    /// What is shown at a path; none if the provider said so, over a way that is young.
+    async fn stat_found(&self, path: &Path) -> Result<Option<Found>> {
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return self.root().await };
+        let found = self.found(&parent, name).await?;
+        if found.is_some() || !self.is_old(&parent) {
+            return Ok(found);
+        }
+        // Whoever hears "none" may create something there, so the way must be right.
+        match self.hold_against_provider(&parent).await? {
+            true => Ok(None),
+            false => self.found(&parent, name).await,
+        }
+    }
+
+    async fn root(&self) -> Result<Option<Found>> {
+        let own_name = String::new();
         if !self.cookies {
-            return Ok(self.wit_node(&Node { path: path.clone(), ..root }));
+            return Ok(Some(Found { entry: Entry::directory(""), own_name }));
         }
-        let mut here = self.wit_node(&root);
-        let placed = self.refresh(&here).await?.ok_or_else(|| Error::not_found("the root"))?;
-        here.cookie = placed.cookie;
-        let mut at = Path::ROOT;
-        for name in path.names() {
-            at = at.child(name).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
-            let entry = self.lookup(here, name).await?.ok_or_else(|| Error::not_found(&at))?;
-            if entry.kind != Kind::Directory {
-                return Err(Error::new(ErrorKind::NotADirectory, format!("{at} is a file")));
-            }
-            here = self.wit_node(&Node::of(at.clone(), &entry));
-        }
-        Ok(here)
+        let root = self.refresh(&self.wit_node(&Node::root())).await?;
+        Ok(root.map(|root| Found { entry: Entry { name: String::new(), ..root.entry }, own_name }))
     }
 
-    /// The directory that holds a path, and the path's name there in the provider's spelling.
-    async fn place(&self, path: &Path) -> Result<(types::Node, String)> {
-        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
-            return Err(Error::new(ErrorKind::Invalid, "the root cannot be changed"));
+    async fn found(&self, parent: &Path, name: &str) -> Result<Option<Found>> {
+        // A missing parent holds nothing.
+        let none = |error: &Error| matches!(error.kind, ErrorKind::NotFound | ErrorKind::NotADirectory);
+        let directory = match self.directory(parent).await {
+            Err(error) if none(&error) => return Ok(None),
+            directory => directory?,
         };
-        Ok((self.directory(&parent).await?, self.asking.backend.encoding.to_provider(name)))
-    }
-
-    /// A node as the component knows it: with its cookie, where there are cookies.
-    async fn known(&self, node: &Node) -> Result<types::Node> {
-        if !self.cookies || node.cookie.is_some() {
-            return Ok(self.wit_node(node));
-        }
-        let entry = self.stat(&node.path).await?.ok_or_else(|| Error::not_found(&node.path))?;
-        Ok(self.wit_node(&Node { cookie: entry.cookie, ..node.clone() }))
-    }
-
-    async fn refresh(&self, node: &types::Node) -> Result<Option<Entry>> {
-        let answer = ask!(self.asking, self.asking.component.browsing, (node), |guest, store| guest
-            .call_refresh(store, &node))
-        .1?;
-        let convert = if node.path.is_empty() { convert::root } else { convert::entry };
-        answer.map(|placed| convert(placed.entry, self.asking.backend.encoding)).transpose()
-    }
-
-    /// The entry of this name. Of several, the directory keeps the name, else the newest.
-    async fn lookup(&self, parent: types::Node, name: &str) -> Result<Option<Entry>> {
-        let spelled = self.asking.backend.encoding.to_provider(name);
-        let found = ask!(self.asking, self.asking.component.browsing, (parent, spelled), |guest, store| guest
-            .call_look_up(store, &parent, &spelled))
-        .1;
-        let found = match found {
-            // A missing parent holds nothing.
-            Err(Error { kind: ErrorKind::NotFound | ErrorKind::NotADirectory, .. }) => return Ok(None),
+        let found = match self.find(&directory, name).await {
+            Err(error) if none(&error) => None,
             found => found?,
         };
-        let mut entries = found.into_iter().map(|entry| self.entry(entry)).collect::<Result<Vec<_>>>()?;
-        let exact = self.features.sameness == Sameness::Exact && self.features.normal_form == NormalForm::AsGiven;
-        if exact && entries.iter().any(|entry| entry.name != name) {
-            return Err(convert::fault("a look-up found another name"));
+        if let Some(found) = &found {
+            self.note(parent, std::slice::from_ref(&found.entry));
         }
-        let chosen = entries.iter().position(|entry| entry.kind == Kind::Directory).unwrap_or(0);
-        Ok((chosen < entries.len()).then(|| entries.swap_remove(chosen)))
-    }
-
-    /// Waits for work that goes on at the provider.
-    async fn finish(&self, mut outcome: Outcome) -> Result<Option<Entry>> {
-        let began = Instant::now();
-        loop {
-            let job = match outcome {
-                Outcome::Done(entry) => return Ok(entry),
-                Outcome::Pending(job) => job,
-            };
-            if began.elapsed() > LONGEST_JOB {
-                return Err(Error::new(
-                    ErrorKind::Unavailable(None),
-                    "the provider did not finish its work in ten minutes",
-                ));
-            }
-            tokio::time::sleep(Duration::from_millis(job.after_ms.into()).max(SHORTEST_POLL)).await;
-            let jobs = self.exported(&self.asking.component.jobs, "finish what it began")?;
-            let ticket = job.ticket;
-            outcome =
-                self.outcome(ask!(self.asking, jobs, (ticket), |guest, store| guest.call_poll(store, &ticket)).1?)?;
-        }
-    }
-
-    /// The entry that a change left at a path: what the component answered, or what a look tells.
-    async fn after(&self, outcome: Outcome, path: &Path) -> Result<Entry> {
-        match self.finish(outcome).await? {
-            Some(entry) if !entry.notes.intersects(Notes::INEXACT_SIZE | Notes::INEXACT_MODIFIED) => Ok(entry),
-            _ => self.stat(path).await?.ok_or_else(|| Error::not_found(path)),
-        }
+        Ok(found)
     }
 }
 
@@ -208,39 +188,19 @@ impl Storage for GuestStorage {
     }
 
     async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
-        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
-            if !self.cookies {
-                return Ok(Some(Entry::directory("")));
-            }
-            let root = self.refresh(&self.wit_node(&Node::root())).await?;
-            return Ok(root.map(|root| Entry { name: String::new(), ..root }));
-        };
-        let parent = match self.directory(&parent).await {
-            Err(Error { kind: ErrorKind::NotFound | ErrorKind::NotADirectory, .. }) => return Ok(None),
-            parent => parent?,
-        };
-        let Some(entry) = self.lookup(parent, name).await? else { return Ok(None) };
-        if entry.notes.intersects(Notes::INEXACT_SIZE | Notes::INEXACT_MODIFIED) {
-            return self.refresh(&self.wit_node(&Node::of(path.clone(), &entry))).await;
+        let Some(Found { entry, .. }) = self.stat_found(path).await? else { return Ok(None) };
+        if path.is_root() || !entry.notes.intersects(Notes::INEXACT_SIZE | Notes::INEXACT_MODIFIED) {
+            return Ok(Some(entry));
         }
-        Ok(Some(entry))
+        let exact = self.refresh(&self.wit_node(&Node::of(path.clone(), &entry))).await?;
+        Ok(exact.map(|exact| Entry { name: entry.name, ..exact.entry }))
     }
 
     async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {
-        let directory = self.directory(directory).await?;
-        let cursor = cursor.map(|cursor| cursor.0.clone());
-        let page = ask!(self.asking, self.asking.component.browsing, (directory, cursor), |guest, store| guest
-            .call_list_directory(store, &directory, cursor.as_deref()))
-        .1?;
-        if page.entries.len() > PAGE {
-            return Err(convert::fault("a page holds more than 10,000 entries"));
+        if self.features.can.contains(Can::DUPLICATES) {
+            return self.gathered(directory, cursor).await;
         }
-        if page.next.is_some() && page.next == cursor {
-            return Err(convert::fault("a list does not go on"));
-        }
-        // One entry that cannot be read fails the page: a list is never silently short.
-        let entries = page.entries.into_iter().map(|entry| self.entry(entry)).collect::<Result<_>>()?;
-        Ok(Page { entries, next: page.next.map(Cursor) })
+        self.list_page(directory, cursor.map(|cursor| cursor.0.as_str())).await
     }
 
     async fn read(&self, file: &Node, span: Span) -> Result<Body> {
@@ -267,115 +227,31 @@ impl Storage for GuestStorage {
     }
 
     async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
-        self.exported(&self.asking.component.writing, "write files")?;
-        let (parent, name) = self.place(&intent.path).await?;
-        let existing = match &intent.existing {
-            Some(node) => Some(self.known(node).await?),
-            None => None,
-        };
-        let writing = Writing::new(
-            self.asking.component.clone(),
-            self.asking.backend.clone(),
-            parent,
-            name,
-            existing,
-            intent,
-            content.clone(),
-        )?;
-        let writing = Arc::new(writing);
-        let log = Arc::new(SealedLog { log, backend: self.asking.backend.clone(), path: intent.path.to_string() });
-        let outcome =
-            transfer::write(self.asking.backend.egress.clone(), writing.clone(), content.clone(), log).await?;
-        let entry = self.after(outcome, &intent.path).await?;
-        self.check_written(&entry, &*content, &writing).await?;
-        Ok(entry)
+        self.written(intent, content, log).await
     }
 
     async fn remove_file(&self, file: &Node) -> Result<()> {
-        let removing = self.exported(&self.asking.component.removing, "remove files")?;
-        let node = self.known(file).await?;
-        let removed = ask!(self.asking, removing, (node), |guest, store| guest.call_remove_file(store, &node));
-        match removed {
-            // Gone, after a try whose answer was lost: that try did it.
-            (tries, Err(Error { kind: ErrorKind::NotFound, .. })) if tries > 1 => Ok(()),
-            (_, outcome) => self.finish(self.outcome(outcome?)?).await.map(|_| ()),
-        }
+        self.removed_file(file).await
     }
 
     async fn make_directory(&self, path: &Path) -> Result<Entry> {
-        let directories = self.exported(&self.asking.component.directories, "make directories")?;
-        let (parent, name) = self.place(path).await?;
-        let made = ask!(self.asking, directories, (parent, name), |guest, store| guest
-            .call_make_directory(store, &parent, &name));
-        match made {
-            (tries, Err(Error { kind: ErrorKind::AlreadyExists, .. })) if tries > 1 => {
-                self.stat(path).await?.ok_or_else(|| Error::not_found(path))
-            }
-            (_, outcome) => match self.finish(self.outcome(outcome?)?).await? {
-                Some(entry) => Ok(entry),
-                // Where directories do not exist by themselves there is nothing to look at.
-                None if !self.features.can.contains(Can::EMPTY_DIRECTORIES) => {
-                    Ok(Entry::directory(path.name().unwrap_or_default()))
-                }
-                None => self.stat(path).await?.ok_or_else(|| Error::not_found(path)),
-            },
-        }
+        self.made_directory(path).await
     }
 
     async fn remove_directory(&self, directory: &Node) -> Result<()> {
-        let directories = self.exported(&self.asking.component.directories, "remove directories")?;
-        let node = self.known(directory).await?;
-        let removed = ask!(self.asking, directories, (node), |guest, store| guest.call_remove_directory(store, &node));
-        match removed {
-            (tries, Err(Error { kind: ErrorKind::NotFound, .. })) if tries > 1 => Ok(()),
-            (_, outcome) => self.finish(self.outcome(outcome?)?).await.map(|_| ()),
-        }
+        self.removed_directory(directory).await
     }
 
     async fn move_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
-        let moving = self.exported(&self.asking.component.moving, "move files")?;
-        let (node, (parent, name)) = (self.known(from).await?, self.place(to).await?);
-        let replaces = match replaces {
-            Some(replaced) => Some(self.known(replaced).await?),
-            None => None,
-        };
-        let outcome = ask!(self.asking, moving, (node, parent, name, replaces), |guest, store| guest.call_move_to(
-            store,
-            &node,
-            &parent,
-            &name,
-            replaces.as_ref()
-        ))
-        .1?;
-        self.after(self.outcome(outcome)?, to).await
+        self.moved(from, to, replaces).await
     }
 
     async fn copy_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
-        let copying = self.exported(&self.asking.component.copying, "copy files")?;
-        let (node, (parent, name)) = (self.known(from).await?, self.place(to).await?);
-        let replaces = match replaces {
-            Some(replaced) => Some(self.known(replaced).await?),
-            None => None,
-        };
-        let outcome = ask!(self.asking, copying, (node, parent, name, replaces), |guest, store| guest.call_copy_to(
-            store,
-            &node,
-            &parent,
-            &name,
-            replaces.as_ref(),
-            None
-        ))
-        .1?;
-        self.after(self.outcome(outcome)?, to).await
+        self.copied(from, to, replaces).await
     }
 
     async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
-        let times = self.exported(&self.asking.component.times, "set modification times")?;
-        let (known, modified) = (self.known(node).await?, convert::wit_time(modified));
-        let outcome = ask!(self.asking, times, (known, modified), |guest, store| guest
-            .call_set_modified(store, &known, modified))
-        .1?;
-        self.after(self.outcome(outcome)?, &node.path).await
+        self.timed(node, modified).await
     }
 
     async fn room(&self) -> Result<Room> {
@@ -389,45 +265,42 @@ impl Storage for GuestStorage {
             objects: usage.objects,
         })
     }
-}
 
-impl GuestStorage {
-    /// Believes a write only if what stands there now is what was sent: its size, and the digests that the provider shows.
-    async fn check_written(&self, entry: &Entry, content: &dyn Source, writing: &Writing) -> Result<()> {
-        let corrupt = |what: &str| {
-            Err(Error::new(ErrorKind::Corrupt, format!("the provider stored another {what} than was sent")))
-        };
-        if entry.size.is_some_and(|size| size != content.size()) && !entry.notes.contains(Notes::INEXACT_SIZE) {
-            return corrupt("size");
-        }
-        for digest in &entry.digests {
-            // Only what is known already: a digest that nobody asked for would cost another pass over the content.
-            if writing.known_digest(digest.algorithm).is_some_and(|sent| sent != digest.value) {
-                return corrupt("content");
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A write's log, sealed: sessions and receipts may hold what opens an upload to anyone.
-struct SealedLog {
-    log: Arc<dyn WriteLog>,
-    backend: Arc<Backend>,
-    path: String,
-}
-
-#[async_trait]
-impl WriteLog for SealedLog {
-    async fn load(&self) -> Result<Option<Vec<u8>>> {
-        let Some(sealed) = self.log.load().await? else { return Ok(None) };
-        let Backend { tenant, id, keeper, .. } = &*self.backend;
-        // What does not open (another key, a renamed file) begins anew.
-        Ok(keeper.unseal(tenant, id, &self.path, &sealed))
+    async fn purge(&self, directory: &Node) -> Result<()> {
+        self.purged(directory).await
     }
 
-    async fn save(&self, record: &[u8]) -> Result<()> {
-        let Backend { tenant, id, keeper, .. } = &*self.backend;
-        self.log.save(&keeper.seal(tenant, id, &self.path, record)?).await
+    async fn link(&self, node: &Node, lives: Option<Duration>) -> Result<String> {
+        let links = self.exported(&self.asking.component.links, "make links for the public")?;
+        let node = self.known(node).await?;
+        let ms = lives.map(|lives| u64::try_from(lives.as_millis()).unwrap_or(u64::MAX));
+        let pieces = ask!(self.asking, links, (node, ms), |guest, store| guest.call_link(store, &node, ms)).1?;
+        self.asking.backend.egress.link(&convert::pieces(pieces))
+    }
+
+    async fn unlink(&self, node: &Node) -> Result<()> {
+        let links = self.exported(&self.asking.component.links, "take links back")?;
+        let node = self.known(node).await?;
+        ask!(self.asking, links, (node), |guest, store| guest.call_unlink(store, &node)).1
+    }
+
+    async fn clean(&self, directory: &Node) -> Result<()> {
+        self.cleaned(directory).await
+    }
+
+    async fn versions(&self, file: &Node, cursor: Option<&Cursor>) -> Result<Page> {
+        let versions = self.exported(&self.asking.component.versions, "list old versions")?;
+        let (file, cursor) = (self.known(file).await?, cursor.map(|cursor| cursor.0.clone()));
+        let page = ask!(self.asking, versions, (file, cursor), |guest, store| guest.call_versions_of(
+            store,
+            &file,
+            cursor.as_deref()
+        ))
+        .1?;
+        self.page(page, cursor.as_deref())
+    }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<News> {
+        self.news(cursor).await
     }
 }

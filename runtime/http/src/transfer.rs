@@ -3,6 +3,7 @@
 //! They hold no provider's knowledge: what an answer means is asked of the component through [`ReadPlanner`] and
 //! [`WritePlanner`]. Everything that can be retried, cut, resumed or verified without that knowledge happens here.
 
+mod check;
 mod decode;
 mod part;
 mod plan;

@@ -45,12 +45,29 @@ impl std::fmt::Debug for Decoding {
 }
 
 /// What bytes are checked against once all of them have passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Check {
     /// A digest.
     Digest(DigestValue),
-    /// MEGA's meta-MAC, which is not computed yet: a plan with it is refused.
-    MegaMac,
+    /// MEGA's meta-MAC, and the key and nonce that it is made with.
+    MegaMac {
+        /// Eight bytes.
+        mac: Vec<u8>,
+        /// Sixteen bytes.
+        key: Vec<u8>,
+        /// Eight bytes.
+        nonce: Vec<u8>,
+    },
+}
+
+impl std::fmt::Debug for Check {
+    /// Keys stay unseen.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Check::Digest(digest) => write!(f, "Digest({digest:?})"),
+            Check::MegaMac { .. } => f.write_str("MegaMac"),
+        }
+    }
 }
 
 /// A span of the file that one request gives.
@@ -165,7 +182,7 @@ pub struct PartPlan {
 }
 
 /// Work that goes on at the provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// What polling needs; at most 64 KiB.
     pub ticket: String,

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway_digest::Digester;
 use causeway_storage::{Body, Error, ErrorKind, Result, Span, body_of};
 use futures::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::check::Checking;
 use super::decode::Decoder;
 use super::plan::{Check, Decoding, Ranges, ReadPlan, ReadPlanner, Segment, Verdict};
 use super::plans::{PlanCache, Planned};
@@ -91,7 +91,7 @@ struct Reader {
     identity: Option<Identity>,
     /// The file's size, as soon as an answer told.
     size: Option<u64>,
-    digest: Option<(Check, Digester)>,
+    check: Option<Checking>,
     replans: u32,
     resumes: u32,
     waits: u32,
@@ -123,7 +123,7 @@ struct Stretch {
     /// Where the answer ends in the file; absent if only its end will tell.
     end: Option<u64>,
     /// Of the bytes as received, where all of the segment comes.
-    digest: Option<(Check, Digester)>,
+    check: Option<Checking>,
     /// Held while the plan allows only so many requests at once.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -146,7 +146,7 @@ impl Reader {
             read,
             stretch: None,
             identity: None,
-            digest: None,
+            check: None,
             replans: 0,
             resumes: 0,
             waits: 0,
@@ -171,8 +171,8 @@ impl Reader {
             match stretch.next(self.read.planner.as_ref(), self.at, self.end).await {
                 Ok(Some(bytes)) => {
                     self.at += bytes.len() as u64;
-                    if let Some((_, digester)) = &mut self.digest {
-                        digester.update(&bytes);
+                    if let Some(check) = &mut self.check {
+                        check.update(&bytes);
                     }
                     return Ok(Some(bytes));
                 }
@@ -207,8 +207,8 @@ impl Reader {
     /// The span is complete: what can be checked is checked.
     fn finish(&mut self) -> Result<()> {
         self.stretch = None;
-        match self.digest.take() {
-            Some((check, digester)) => compare(&check, digester, "the file"),
+        match self.check.take() {
+            Some(check) => check.finish("the file"),
             None => Ok(()),
         }
     }
@@ -243,7 +243,7 @@ impl Reader {
         let permit = planned.permit().await;
         let (segment, last) = find(&remote.segments, self.at)?;
         if self.at == 0 && self.identity.is_none() {
-            self.digest = self.whole_file_check(remote.check.as_ref())?;
+            self.check = self.whole_file_check(remote.check.as_ref())?;
         }
         let ask = Ask::new(segment, self.at, self.end, self.size.or(remote.size).filter(|_| last))?;
         let answer = match self.read.egress.fetch(&segment.request, ask.range).await {
@@ -259,12 +259,12 @@ impl Reader {
             self.end = self.end.min(size);
         }
         self.check_identity(Identity { guard, segment: segment.offset, etag: strong_etag(&answer) })?;
-        let digest = match &segment.check {
-            Some(check) if fit.whole => Some(begin_check(check)?),
+        let check = match &segment.check {
+            Some(check) if fit.whole => Some(Checking::begin(check)?),
             _ => None,
         };
         let decoder = Decoder::new(&segment.decoding, segment.offset, fit.position);
-        let stretch = Stretch { answer, decoder, position: fit.position, end: fit.end, digest, _permit: permit };
+        let stretch = Stretch { answer, decoder, position: fit.position, end: fit.end, check, _permit: permit };
         Ok(Opened::Stretch(Box::new(stretch)))
     }
 
@@ -280,9 +280,9 @@ impl Reader {
         }
     }
 
-    fn whole_file_check(&self, check: Option<&Check>) -> Result<Option<(Check, Digester)>> {
+    fn whole_file_check(&self, check: Option<&Check>) -> Result<Option<Checking>> {
         let whole = self.size.is_none_or(|size| self.end == size);
-        check.filter(|_| whole).map(begin_check).transpose()
+        check.filter(|_| whole).map(Checking::begin).transpose()
     }
 
     /// Sizes that contradict one another mean two versions.
@@ -362,8 +362,8 @@ impl Stretch {
             }
             match self.answer.next().await? {
                 Some(received) => {
-                    if let Some((_, digester)) = &mut self.digest {
-                        digester.update(&received);
+                    if let Some(check) = &mut self.check {
+                        check.update(&received);
                     }
                     self.decoder.put(received)?;
                 }
@@ -386,8 +386,8 @@ impl Stretch {
     }
 
     async fn end_of_answer(&mut self, planner: &dyn ReadPlanner) -> Result<()> {
-        if let Some((check, digester)) = self.digest.take() {
-            compare(&check, digester, "what was received")?;
+        if let Some(check) = self.check.take() {
+            check.finish("what was received")?;
         }
         if let Some((ticket, offset, received)) = self.decoder.for_component() {
             self.decoder.decoded(planner.decode(&ticket, offset, received).await?);
@@ -550,20 +550,6 @@ fn guard_holds(answer: &Answer, guard: Option<&(String, String)>) -> bool {
 
 fn strong_etag(answer: &Answer) -> Option<String> {
     answer.header("etag").filter(|etag| etag.starts_with('"')).map(str::to_owned)
-}
-
-fn begin_check(check: &Check) -> Result<(Check, Digester)> {
-    match check {
-        Check::Digest(digest) => Ok((check.clone(), Digester::new(&[digest.algorithm]))),
-        Check::MegaMac => Err(Error::unsupported("check a MEGA meta-MAC")),
-    }
-}
-
-fn compare(check: &Check, digester: Digester, what: &str) -> Result<()> {
-    match check {
-        Check::Digest(digest) if digester.finish().contains(digest) => Ok(()),
-        _ => Err(Error::new(ErrorKind::Corrupt, format!("{what} does not have the digest that the provider told"))),
-    }
 }
 
 fn changed() -> Error {

@@ -3,7 +3,7 @@
 use causeway_storage::{Error, ErrorKind, Result, WriteLog};
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Cutting, Progress, Receipt};
+use super::plan::{Cutting, Job, Progress, Receipt};
 
 /// Rises when an older record would be misread.
 const FORMAT: u32 = 1;
@@ -23,13 +23,16 @@ pub(super) struct Record {
     pub(super) session: String,
     pub(super) cutting: Option<Cutting>,
     pub(super) receipts: Vec<Receipt>,
+    /// All was sent, and the provider goes on by itself: nothing is left but to ask how that stands.
+    #[serde(default)]
+    pub(super) pending: Option<Job>,
 }
 
 impl Record {
     /// A write that begins.
     pub(super) fn new(size: u64, session: String, cutting: Option<Cutting>) -> Result<Record> {
         check_session(&session)?;
-        Ok(Record { format: FORMAT, size, session, cutting, receipts: Vec::new() })
+        Ok(Record { format: FORMAT, size, session, cutting, receipts: Vec::new(), pending: None })
     }
 
     /// The record of a write that was interrupted; none if there is none, or none that fits this content.
@@ -57,6 +60,12 @@ impl Record {
     /// Saves it.
     pub(super) async fn save(&self, log: &dyn WriteLog) -> Result<()> {
         log.save(&self.encode()?).await
+    }
+
+    /// Saves that nothing is left but to wait, in place of what was saved before.
+    pub(super) async fn save_pending(log: &dyn WriteLog, size: u64, job: &Job) -> Result<()> {
+        let waiting = Record { pending: Some(job.clone()), ..Record::new(size, String::new(), None)? };
+        waiting.save(log).await
     }
 
     /// Removes what was saved.

@@ -39,7 +39,8 @@ const MOST_LANES: u32 = 16;
 /// Parts of one write: more would not fit the record.
 const MOST_PARTS: u64 = 100_000;
 
-/// Carries a write out. An error that passes leaves the record in the log, so that the same write goes on later; any other
+/// Carries a write out. What ends `Pending` stays in the log, and the same write, asked for again, gives the same ticket: the
+/// caller clears the log when that work has ended. An error that passes leaves the record in the log, so that the same write goes on later; any other
 /// aborts what was begun.
 pub async fn write(
     egress: Arc<Egress>,
@@ -49,6 +50,9 @@ pub async fn write(
 ) -> Result<Outcome> {
     let mut restarts = 0;
     let mut interrupted = Record::load(log.as_ref(), source.size()).await?;
+    if let Some(job) = interrupted.as_mut().and_then(|record| record.pending.take()) {
+        return Ok(Outcome::Pending(job));
+    }
     loop {
         let begun = match interrupted.take() {
             Some(record) => take_up(planner.as_ref(), record).await?,
@@ -405,9 +409,13 @@ impl Engine<'_> {
     }
 }
 
-/// The write is done: the record goes, and what the provider shows must be as large as what was sent.
+/// The write is done: the record goes, and what the provider shows must be as large as what was sent. Where the provider
+/// goes on by itself, the record keeps the ticket until the caller clears the log.
 async fn done(outcome: Outcome, log: &dyn WriteLog, size: u64) -> Result<Outcome> {
-    Record::clear(log).await?;
+    match &outcome {
+        Outcome::Pending(job) => Record::save_pending(log, size, job).await?,
+        Outcome::Done(_) => Record::clear(log).await?,
+    }
     if let Outcome::Done(Some(entry)) = &outcome {
         let exact = !entry.notes.contains(Notes::INEXACT_SIZE);
         if let Some(shown) = entry.size.filter(|shown| exact && *shown != size) {
