@@ -87,6 +87,8 @@ impl<'a> Declared<'a> {
                 input.parse::<Token![=]>()?;
                 self.default = Some(literal(&input.parse()?)?);
             }
+            // Where the option's name is no name of Rust's: `2fa`.
+            "name" => self.name = named(input)?.value(),
             "required" | "advanced" | "credential" | "identity" | "machine" => {
                 self.marks.push(Ident::new(&word.to_string().to_uppercase(), word.span()));
             }
