@@ -182,7 +182,10 @@ impl Component {
         store.set_hostcall_fuel(MOST_COPIED_BYTES);
         store.epoch_deadline_callback(move |_| {
             if meter.spent() > computing {
-                return Err(wasmtime::Error::msg(format!("the call used up its {computing:?} of computing time")));
+                return Err(wasmtime::Error::msg(format!(
+                    "the call used up its {} ms of computing time",
+                    computing.as_millis()
+                )));
             }
             Ok(UpdateDeadline::Yield(1))
         });

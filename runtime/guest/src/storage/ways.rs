@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_way_is_known_as_far_as_it_goes_without_a_gap() {
         let ways = Ways::new();
-        ["", "a", "a/b/c"].map(|at| put(&ways, at));
+        ["", "a", "a/b/c"].iter().for_each(|at| put(&ways, at));
         assert_eq!(known(&ways, "a/b/c"), ["id of ", "id of a"]);
         assert!(ways.known(&path("a"), Duration::ZERO).is_empty());
     }
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn what_is_moved_is_known_where_it_is_and_what_was_there_is_not() {
         let ways = Ways::new();
-        ["", "a", "a/b", "ab", "z", "z/old"].map(|at| put(&ways, at));
+        ["", "a", "a/b", "ab", "z", "z/old"].iter().for_each(|at| put(&ways, at));
         ways.moved(&path("a"), &path("z"), "z");
         assert_eq!(known(&ways, "z/b"), ["id of ", "id of a", "id of a/b"]);
         assert_eq!(known(&ways, "a"), ["id of "]);
