@@ -147,12 +147,12 @@ impl Bench {
         let keeper = Arc::new(Keeper::new(registry.clone()));
         let surroundings = causeway_guest::Surroundings { gate, keeper: keeper.clone() };
         let engine = causeway_guest::Engine::new().map_err(said)?;
-        let compiled = causeway_guest::CompiledCache::open(&directory.join("compiled")).map_err(said)?;
+        let compiled = || causeway_guest::CompiledCache::open(&directory.join("compiled")).map_err(said);
         let ungranted = causeway_guest::Grants::new();
-        let describing = causeway_guest::Catalog::new(engine.clone(), compiled.clone(), ungranted, surroundings.clone());
+        let describing = causeway_guest::Catalog::new(engine.clone(), compiled()?, ungranted, surroundings.clone());
         let name = describing.describe(wasm).await.map_err(said)?.name;
         let grants = [(name.clone(), granted.iter().cloned().collect())].into();
-        let catalog = causeway_guest::Catalog::new(engine, compiled, grants, surroundings);
+        let catalog = causeway_guest::Catalog::new(engine, compiled()?, grants, surroundings);
         let provider = catalog.open(file).await.map_err(said)?;
         let settings = Settings::parse(&provider.descriptor().options, &given).map_err(|problems| {
             let told = problems.iter().map(|problem| format!("{} {}", problem.option, problem.message));

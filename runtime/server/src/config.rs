@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use causeway_guest::{GRANTABLE, Grants, OauthClient, OauthClients};
+use causeway_http::Policy;
 use causeway_registry::{Config as RegistryConfig, Database, Token};
 use causeway_storage::Secret;
 use clap::Args;
-use ipnet::IpNet;
 
+use crate::out::Out;
 use crate::places::Places;
 
 /// What was given on the command line and in the environment.
@@ -42,12 +43,8 @@ pub(crate) struct Given {
     /// Below which directory tenants may connect local folders; without it they may not.
     #[arg(long, env = "CAUSEWAY_LOCAL_ROOT", value_name = "DIR")]
     local_root: Option<String>,
-    /// Let providers be on private networks: these, or without a value loopback, RFC 1918 and RFC 4193.
-    #[arg(
-        long, env = "CAUSEWAY_ALLOW_PRIVATE_NETWORKS", value_name = "CIDR,...", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true"
-    )]
-    allow_private_networks: Option<String>,
+    #[command(flatten)]
+    out: Out,
     /// Where browsers reach the API, such as https://files.example.com: people who consent to a provider come back there.
     #[arg(long, env = "CAUSEWAY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
@@ -87,7 +84,8 @@ pub(crate) struct Config {
     pub(crate) components: Option<PathBuf>,
     pub(crate) grants: Grants,
     pub(crate) local_root: Option<PathBuf>,
-    pub(crate) private_networks: Vec<IpNet>,
+    /// Where the way out leads; the listeners are not closed in it yet.
+    pub(crate) out: Policy,
     pub(crate) json_logs: bool,
     /// Without a slash at its end.
     pub(crate) public_url: Option<String>,
@@ -96,10 +94,7 @@ pub(crate) struct Config {
     pub(crate) bootstrap_token: Option<Token>,
 }
 
-/// What is meant by private networks without naming any.
-const PRIVATE: [&str; 6] = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
-
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "listen",
     "admin-listen",
     "data-dir",
@@ -110,6 +105,8 @@ const NAMES: [&str; 12] = [
     "grant",
     "local-root",
     "allow-private-networks",
+    "egress-map",
+    "extra-ca",
     "log-format",
     "public-url",
 ];
@@ -152,8 +149,12 @@ pub(crate) fn parse(given: Given, bootstrap_token: Option<String>) -> Result<Con
     }
     let grant = Some(given.grant.join(",")).filter(|list| !list.is_empty());
     let grants = grants(or_file(grant, "grant").as_deref().unwrap_or_default(), &mut problems);
-    let networks = or_file(given.allow_private_networks, "allow-private-networks");
-    let private_networks = private_networks(networks.as_deref(), &mut problems);
+    let out = Out {
+        allow_private_networks: or_file(given.out.allow_private_networks, "allow-private-networks"),
+        egress_map: or_file(given.out.egress_map, "egress-map"),
+        extra_ca: or_file(given.out.extra_ca, "extra-ca"),
+    };
+    let out = out.policy(&mut problems);
     let json_logs = match or_file(given.log_format, "log-format").as_deref() {
         None | Some("text") => false,
         Some("json") => true,
@@ -176,7 +177,7 @@ pub(crate) fn parse(given: Given, bootstrap_token: Option<String>) -> Result<Con
             components,
             grants,
             local_root,
-            private_networks,
+            out,
             json_logs,
             public_url,
             oauth_clients,
@@ -232,25 +233,6 @@ fn address(given: Option<String>, name: &str, default: &str, problems: &mut Vec<
         problems.push(format!("{name}: `{text}` is not an address with a port, such as {default}"));
     }
     parsed
-}
-
-fn private_networks(given: Option<&str>, problems: &mut Vec<String>) -> Vec<IpNet> {
-    let all = || PRIVATE.iter().filter_map(|network| network.parse().ok()).collect();
-    match given {
-        None | Some("false") => Vec::new(),
-        Some("true") => all(),
-        Some(list) => list
-            .split(',')
-            .map(str::trim)
-            .filter_map(|text| {
-                let network = text.parse().ok();
-                if network.is_none() {
-                    problems.push(format!("allow-private-networks: `{text}` is not a network such as 10.0.0.0/8"));
-                }
-                network
-            })
-            .collect(),
-    }
 }
 
 /// What is granted to which provider: `mega:reveal,seafile:assigned-hosts`.
@@ -426,10 +408,10 @@ mod tests {
     #[test]
     fn private_networks_are_closed_unless_named_or_all_allowed() {
         let directory = tempfile::tempdir().unwrap();
-        let networks = |file: &str| parse(given(&directory, file)).unwrap().private_networks.len();
+        let networks = |file: &str| parse(given(&directory, file)).unwrap().out.allow_private.len();
         assert_eq!(networks(""), 0);
         assert_eq!(networks("allow-private-networks = false"), 0);
-        assert_eq!(networks("allow-private-networks = true"), PRIVATE.len());
+        assert_eq!(networks("allow-private-networks = true"), crate::out::PRIVATE.len());
         assert_eq!(networks("allow-private-networks = \"10.0.0.0/8, 127.0.0.1/32\""), 2);
     }
 }

@@ -99,12 +99,12 @@ async fn admit_bootstrap_token(registry: &Registry, token: &Token) -> Result<(),
 }
 
 fn open_gate(config: &Config, listener: &TcpListener, admin: &TcpListener) -> Result<Arc<Gate>, String> {
-    if !config.private_networks.is_empty() {
-        tracing::warn!(networks = ?config.private_networks, "providers may be on private networks");
+    if !config.out.allow_private.is_empty() {
+        tracing::warn!(networks = ?config.out.allow_private, "providers may be on private networks");
     }
     let own = [listener, admin].map(|listener| listener.local_addr().map_err(|error| error.to_string()));
     let closed = own.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let policy = Policy { allow_private: config.private_networks.clone(), closed, ..Policy::default() };
+    let policy = Policy { closed, ..config.out.clone() };
     Gate::new(policy).map_err(|error| error.message)
 }
 
