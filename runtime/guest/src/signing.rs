@@ -71,7 +71,9 @@ pub(crate) struct Signing {
 struct Damper {
     /// When the last renewal ended.
     last: Option<Instant>,
-    /// Renewals after which nothing has worked.
+    /// When the last one ended that a refusal asked for.
+    refused: Option<Instant>,
+    /// Renewals that failed or that a refusal asked for, after which nothing has worked.
     streak: u32,
     /// Why the last one failed, if it did.
     failure: Option<Error>,
@@ -147,15 +149,25 @@ impl Signing {
         Ok(changed && matches!(self.look(backend), Look::Holds | Look::EndsSoon))
     }
 
-    async fn renew(&self, component: &Arc<Component>, backend: &Arc<Backend>, answer: Option<String>) -> Result<()> {
+    async fn renew(
+        &self,
+        component: &Arc<Component>,
+        backend: &Arc<Backend>,
+        wish: Wish,
+        answer: Option<String>,
+    ) -> Result<()> {
         let renewed = match &self.way {
             Way::Configured => return Ok(()),
             Way::Oauth(way) => way.renew(&*self.host, backend).await,
             Way::Session(way) => way.renew(&*self.host, component, backend, answer).await,
         };
         let mut damper = self.damper();
+        let refused = matches!(wish, Wish::Refused(_));
         damper.last = Some(Instant::now());
-        damper.streak = damper.streak.saturating_add(1);
+        if refused {
+            damper.refused = damper.last;
+        }
+        damper.streak = damper.streak.saturating_add(u32::from(refused || renewed.is_err()));
         damper.failure = renewed.as_ref().err().cloned();
         self.generation.fetch_add(1, Ordering::AcqRel);
         renewed
@@ -164,14 +176,14 @@ impl Signing {
     /// Whether another renewal may come now.
     fn check_pace(&self, wish: Wish) -> Result<()> {
         let damper = self.damper();
-        let Some(last) = damper.last else { return Ok(()) };
-        let (shortest, longest) = match &damper.failure {
-            None if matches!(wish, Wish::Due) => return Ok(()),
-            Some(failure) if failure.is_passing() => AFTER_FAILURE,
-            _ => AGAIN,
+        let (since, (shortest, longest)) = match (&damper.failure, wish) {
+            (Some(failure), _) if failure.is_passing() => (damper.last, AFTER_FAILURE),
+            (Some(_), _) => (damper.last, AGAIN),
+            (None, Wish::Refused(_)) => (damper.refused, AGAIN),
+            (None, Wish::Due) => return Ok(()),
         };
         let pause = shortest.saturating_mul(1 << damper.streak.saturating_sub(1).min(16)).min(longest);
-        if last.elapsed() >= pause {
+        if since.is_none_or(|since| since.elapsed() >= pause) {
             return Ok(());
         }
         Err(damper.failure.clone().unwrap_or_else(|| {
@@ -283,7 +295,7 @@ async fn one_at_a_time(
         let Some(fence) = lease(&signing, &backend, answer.is_some()).await? else { return Ok(()) };
         let renewed = match signing.reload(&backend).await {
             Ok(true) if answer.is_none() && done() => Ok(()),
-            Ok(_) => signing.renew(&component, &backend, answer.flatten()).await,
+            Ok(_) => signing.renew(&component, &backend, wish, answer.flatten()).await,
             Err(error) => Err(error),
         };
         if let Err(error) = signing.host.end_lease(LEASE, fence).await {

@@ -154,7 +154,8 @@ async fn rsa_signs_as_declared_with_keys_in_every_shape() {
     let sealed = {
         let mut salt = [7u8; 16];
         salt[0] = 1;
-        let parameters = pkcs8::pkcs5::pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(2048, &salt, [3u8; 16]).unwrap();
+        let parameters =
+            pkcs8::pkcs5::pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(2048, &salt, [3u8; 16]).unwrap();
         let plain = pkcs8::PrivateKeyInfoRef::try_from(der.as_slice()).unwrap();
         plain.encrypt_with_params(parameters, b"open sesame").unwrap()
     };
@@ -205,11 +206,8 @@ async fn cookies_stay_with_those_who_set_them_and_out_of_sight() {
     let keeper = Arc::new(Keeper::default());
     // Both are on one address; only the ports differ, which cookies do not tell apart: the second is not declared.
     let egress = Gate::new(open_policy()).unwrap().egress(way(&[&server.url("")], keeper.clone(), &[]));
-    let with_jar = |path: &str| Request {
-        cookies: Some("session".into()),
-        redirects: 1,
-        ..Request::new("GET", server.url(path))
-    };
+    let with_jar =
+        |path: &str| Request { cookies: Some("session".into()), redirects: 1, ..Request::new("GET", server.url(path)) };
     let answer = egress.send(&with_jar("/go"), &CallBudget::new()).await.unwrap();
     assert_eq!((answer.status, answer.header("set-cookie")), (200, Some("")), "blanked");
     assert_eq!(server.seen()[1].header("cookie"), Some("hop=1"), "a redirect's cookie goes along at once");

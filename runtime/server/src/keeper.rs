@@ -242,3 +242,69 @@ fn explain(error: RegistryError) -> Error {
         error => Error::internal(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use causeway_guest::Keeper as _;
+    use causeway_registry::{Config, Database, NewBackend};
+    use causeway_storage::Settings;
+
+    use super::*;
+
+    async fn stored() -> (tempfile::TempDir, Registry, Keeper, Tenant, BackendId) {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::Sqlite(directory.path().join("db"));
+        let registry = Registry::open(&Config { database, key_file: directory.path().join("key") }).await.unwrap();
+        let tenant = registry.operator().create_tenant("default").await.unwrap();
+        let id = BackendId::random().unwrap();
+        let (provider, settings) = ("p".to_owned(), Settings::default());
+        let new = NewBackend { id: id.clone(), provider, name: None, settings, account: None, connected: true };
+        registry.create_backend(&tenant, &new).await.unwrap();
+        let keeper = Keeper::new(registry.clone());
+        keeper.admit(&tenant);
+        (directory, registry, keeper, tenant, id)
+    }
+
+    async fn text(state: &Arc<dyn guest::State>, key: &str) -> Option<String> {
+        state.get(key).await.unwrap().map(|held| String::from_utf8(held.value).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_trial_keeps_is_seen_by_nobody_else_until_it_is_stored() {
+        let (_directory, registry, keeper, tenant, id) = stored().await;
+        let live = keeper.state("default", id.as_str(), guest::Space::Host);
+        live.set("token", b"old", None).await.unwrap();
+        live.set("note", b"n", None).await.unwrap();
+        let (name, trial) = keeper.begin_trial(&id);
+        let tried = keeper.state("default", &name, guest::Space::Host);
+        assert_eq!(text(&tried, "token").await.as_deref(), Some("old"), "it begins with what is stored");
+        let change = tried.get("token").await.unwrap().unwrap().change;
+        assert!(!tried.swap("token", b"new", None, Some(change + 1)).await.unwrap());
+        assert!(tried.swap("token", b"new", None, Some(change)).await.unwrap());
+        tried.remove("note").await.unwrap();
+        assert_eq!((text(&tried, "token").await.as_deref(), text(&tried, "note").await), (Some("new"), None));
+        assert_eq!(
+            (text(&live, "token").await.as_deref(), text(&live, "note").await.as_deref()),
+            (Some("old"), Some("n"))
+        );
+        trial.store(&registry, &tenant, &id).await.unwrap();
+        assert_eq!((text(&live, "token").await.as_deref(), text(&live, "note").await), (Some("new"), None));
+        let (name, trial) = keeper.begin_trial(&id);
+        keeper.state("default", &name, guest::Space::Host).set("token", b"lost", None).await.unwrap();
+        drop(trial);
+        assert_eq!(text(&live, "token").await.as_deref(), Some("new"), "a trial that is dropped was none");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lease_is_held_against_trials_and_other_processes_alike() {
+        let (_directory, registry, keeper, tenant, id) = stored().await;
+        let live = keeper.state("default", id.as_str(), guest::Space::Host);
+        let (name, _trial) = keeper.begin_trial(&id);
+        let tried = keeper.state("default", &name, guest::Space::Host);
+        let fence = live.take_lease("sign-in", Duration::from_secs(60)).await.unwrap().unwrap();
+        assert_eq!(tried.take_lease("sign-in", Duration::from_secs(60)).await.unwrap(), None);
+        assert_eq!(registry.take_lease(&tenant, &id, "sign-in", 60_000).await.unwrap(), None);
+        live.end_lease("sign-in", fence).await.unwrap();
+        assert!(tried.take_lease("sign-in", Duration::from_secs(60)).await.unwrap().is_some());
+    }
+}

@@ -29,9 +29,13 @@ impl House {
     }
 
     /// With further rules; loopback is allowed in any case.
-    pub fn with(mut policy: Policy, grants: Grants) -> House {
+    pub fn with(policy: Policy, grants: Grants) -> House {
+        House::on(Arc::default(), policy, grants)
+    }
+
+    /// On what another house keeps: another process, or the same one after a restart.
+    pub fn on(keeper: Arc<Memory>, mut policy: Policy, grants: Grants) -> House {
         policy.allow_private.push("127.0.0.0/8".parse().unwrap());
-        let keeper = Arc::new(Memory::default());
         let surroundings = Surroundings { gate: Gate::new(policy).unwrap(), keeper: keeper.clone() };
         House { catalog: Catalog::new(Engine::new().unwrap(), compiled(), grants, surroundings), keeper }
     }
