@@ -13,6 +13,7 @@ use causeway_http::{Gate, Policy};
 use causeway_storage::{Error, ErrorKind, OpenError, Opening, Path, Provider, Remotes, Result, Settings, Storage};
 use serde_json::{Map, Value as Json};
 
+pub mod account;
 pub mod rclone;
 pub mod server;
 
