@@ -55,6 +55,18 @@ impl Drive {
         Ok(item)
     }
 
+    /// The id that a client chose for something new, else a fresh one. Ids of `generateIds` are good for creations and copies.
+    fn new_id(&mut self, metadata: &Metadata, world: &mut World) -> Result<String, Failure> {
+        match metadata.text("id") {
+            Some(id) if self.store.items.contains_key(id) => {
+                let text = "A file already exists with the provided ID.";
+                Err(Failure { status: 409, reason: "fileIdInUse".into(), message: text.into() })
+            }
+            Some(id) => Ok(id.to_owned()),
+            None => Ok(self.store.fresh_id(world)),
+        }
+    }
+
     /// A new item without bytes, or with none yet.
     pub(super) fn create(
         &mut self,
@@ -63,14 +75,7 @@ impl Drive {
         world: &mut World,
     ) -> Result<String, Failure> {
         metadata.check(true)?;
-        let id = match metadata.text("id") {
-            Some(id) if self.store.items.contains_key(id) => {
-                let text = "A file already exists with the provided ID.";
-                return Err(Failure { status: 409, reason: "fileIdInUse".into(), message: text.into() });
-            }
-            Some(id) => id.to_owned(),
-            None => self.store.fresh_id(world),
-        };
+        let id = self.new_id(metadata, world)?;
         let mut parents = metadata.parents();
         if parents.is_empty() {
             parents.push(ROOT.to_owned());
@@ -164,7 +169,7 @@ impl Drive {
         metadata.check(true)?;
         self.room(source.content().map_or(0, |content| content.bytes.len()))?;
         let mut item = source.clone();
-        item.id = self.store.fresh_id(world);
+        item.id = self.new_id(&metadata, world)?;
         item.name = format!("Copy of {}", source.name);
         (item.created, item.trashed, item.starred, item.resource_key) = (world.now(), false, false, None);
         (item.owner, item.shared_with_me, item.permissions) = (ME.into(), None, Vec::new());
