@@ -92,6 +92,22 @@ impl GuestProvider {
         if problems.is_empty() { Ok(origins) } else { Err(problems) }
     }
 
+    /// What may be done with each secret under these settings: where a placement names an endpoint option, that endpoint.
+    fn uses_under(&self, settings: &Settings) -> HashMap<String, SecretUse> {
+        let mut uses = (*self.uses).clone();
+        for placement in uses.values_mut().flat_map(|uses| &mut uses.places) {
+            for beginning in &mut placement.towards {
+                let named = beginning.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+                let Some((name, rest)) = named else { continue };
+                // An endpoint that is not set leads nowhere, and so does the placement.
+                if let Some(url) = settings.text(name).map(str::to_owned).or_else(|| self.default_of(name)) {
+                    *beginning = format!("{url}{rest}");
+                }
+            }
+        }
+        uses
+    }
+
     fn imports(&self, interface: &str) -> bool {
         self.inspection.imports.iter().any(|import| import == interface)
     }
@@ -150,7 +166,7 @@ impl GuestProvider {
             tenant: opening.tenant.clone(),
             backend: opening.backend.clone(),
             origins: self.origins(&settings).map_err(OpenError::Settings)?,
-            uses: (*self.uses).clone(),
+            uses: self.uses_under(&settings),
             slots: self.described.slots.iter().map(|slot| slot.name.clone()).collect(),
             secrets: slots.clone(),
             paces,

@@ -240,14 +240,21 @@ impl GuestStorage {
         let replaces = self.sure_maybe(replaces).await?;
         let (parent, name) = (place.parent.clone(), place.name.clone());
         let moved = node.clone();
-        let outcome = ask!(self.asking, moving, (moved, parent, name, replaces), |guest, store| guest.call_move_to(
+        let asked = ask!(self.asking, moving, (moved, parent, name, replaces), |guest, store| guest.call_move_to(
             store,
             &moved,
             &parent,
             &name,
             replaces.as_ref()
-        ))
-        .1?;
+        ));
+        let outcome = match asked {
+            (tries, Err(error)) if tries > 1 && is_doubtful(&error) => {
+                let entry = self.moved_before(from, to, replaces.as_ref()).await?.ok_or(error)?;
+                self.ways.moved(&from.path, to, &entry.name);
+                return Ok(entry);
+            }
+            (_, outcome) => outcome?,
+        };
         if let Some(walked) = &self.walked {
             replaces.iter().for_each(|replaced| walked.removed(replaced));
             if !self.cookies {
@@ -292,15 +299,20 @@ impl GuestStorage {
         let (node, place) = (self.sure(from).await?, self.place(to, replaces).await?);
         let replaces = self.sure_maybe(replaces).await?;
         let (parent, name) = (place.parent.clone(), place.name.clone());
-        let outcome = ask!(self.asking, copying, (node, parent, name, replaces), |guest, store| guest.call_copy_to(
+        let asked = ask!(self.asking, copying, (node, parent, name, replaces), |guest, store| guest.call_copy_to(
             store,
             &node,
             &parent,
             &name,
             replaces.as_ref(),
             None
-        ))
-        .1?;
+        ));
+        let outcome = match asked {
+            (tries, Err(error)) if tries > 1 && is_doubtful(&error) => {
+                return self.copied_before(from, to).await?.ok_or(error);
+            }
+            (_, outcome) => outcome?,
+        };
         if let Some(walked) = &self.walked {
             replaces.iter().for_each(|replaced| walked.removed(replaced));
             if from.kind == Kind::Directory {
@@ -319,6 +331,24 @@ impl GuestStorage {
                 }
             },
         }
+    }
+
+    /// What a try moved whose answer was lost: the source is gone, and something of its kind stands where it was to go that is not what
+    /// stood there before.
+    async fn moved_before(&self, from: &Node, to: &Path, replaced: Option<&types::Node>) -> Result<Option<Entry>> {
+        if self.stat_found(&from.path).await?.is_some() {
+            return Ok(None);
+        }
+        let there = self.stat_found(to).await?.map(|found| found.entry).filter(|entry| entry.kind == from.kind);
+        let before = replaced.and_then(|replaced| replaced.version.as_deref());
+        Ok(there.filter(|entry| before.is_none() || entry.version.as_ref().map(|version| version.0.as_str()) != before))
+    }
+
+    /// What a try copied whose answer was lost: it is as large as its source.
+    async fn copied_before(&self, from: &Node, to: &Path) -> Result<Option<Entry>> {
+        let Some(source) = self.stat_found(&from.path).await? else { return Ok(None) };
+        let there = self.stat_found(to).await?.map(|found| found.entry);
+        Ok(there.filter(|entry| entry.kind == source.entry.kind && entry.size == source.entry.size))
     }
 
     pub(super) async fn timed(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
@@ -349,6 +379,11 @@ impl GuestStorage {
 pub(super) enum Named {
     Fits(Entry),
     Numbered(Entry),
+}
+
+/// Whether this may be what an earlier try did, told of as if it were someone else's.
+fn is_doubtful(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed)
 }
 
 fn taken(path: &Path) -> Error {
