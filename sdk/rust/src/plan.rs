@@ -129,6 +129,12 @@ impl RemotePlan {
         self
     }
 
+    /// The requests name the version themselves: no answer to them is of another.
+    #[must_use]
+    pub fn of_one_version(self) -> RemotePlan {
+        self.guard("", "")
+    }
+
     /// How often it serves, and for how long.
     #[must_use]
     pub fn reuse(mut self, reuse: Reuse, valid_ms: u32) -> RemotePlan {

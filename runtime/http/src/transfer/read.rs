@@ -246,7 +246,10 @@ impl Reader {
             self.check = self.whole_file_check(remote.check.as_ref())?;
         }
         let ask = Ask::new(segment, self.at, self.end, self.size.or(remote.size).filter(|_| last))?;
-        let answer = match self.read.egress.fetch(&segment.request, ask.range).await {
+        // A range that is signed stands in the request already.
+        let by_header = segment.ranges == Ranges::ByHeader;
+        let range = ask.range.filter(|_| by_header || segment.request.places_range());
+        let answer = match self.read.egress.fetch(&segment.request, range).await {
             Ok(answer) => answer,
             Err(error) => return self.wait(error).await,
         };
@@ -544,8 +547,9 @@ fn find(segments: &[Segment], at: u64) -> Result<(&Segment, bool)> {
     Ok((found, segments.last().is_some_and(|last| std::ptr::eq(last, found))))
 }
 
+/// A guard without a name is kept by the request itself, which names the version.
 fn guard_holds(answer: &Answer, guard: Option<&(String, String)>) -> bool {
-    guard.is_none_or(|(name, value)| answer.header(name) == Some(value.as_str()))
+    guard.is_none_or(|(name, value)| name.is_empty() || answer.header(name) == Some(value.as_str()))
 }
 
 fn strong_etag(answer: &Answer) -> Option<String> {
