@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use causeway_storage::{Error, ErrorKind, Notes, Result, Source, Span, WriteLog};
 use futures::FutureExt;
@@ -29,6 +30,12 @@ const MOST_RESTARTS: u32 = 2;
 
 /// Tries of `finish` while the provider cannot now.
 const MOST_FINISHES: u32 = 4;
+
+/// Tries of `begin` and `resume` while the provider cannot now.
+const MOST_ASKED: u32 = 4;
+
+/// The longest that a provider can make such a try wait.
+const LONGEST_HINT: Duration = Duration::from_secs(60);
 
 /// Answers in a row that leave a write in order where it was.
 const MOST_STANDSTILLS: u32 = 10;
@@ -110,7 +117,7 @@ enum End {
 }
 
 async fn begin(planner: &dyn WritePlanner, log: &dyn WriteLog, size: u64) -> Result<Begun> {
-    let upload = match planner.begin().await? {
+    let upload = match patiently(|| planner.begin()).await? {
         WritePlan::Complete(outcome) => return Ok(Begun::Complete(outcome)),
         WritePlan::Upload(upload) => upload,
     };
@@ -125,7 +132,7 @@ async fn begin(planner: &dyn WritePlanner, log: &dyn WriteLog, size: u64) -> Res
 
 /// Goes on with a write of before.
 async fn take_up(planner: &dyn WritePlanner, mut record: Record) -> Result<Begun> {
-    let remains = match planner.resume(&record.session, &record.receipts).await {
+    let remains = match patiently(|| planner.resume(&record.session, &record.receipts)).await {
         Ok(remains) => remains,
         // A session that the component cannot make sense of is as good as none.
         Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Internal) => {
@@ -197,6 +204,30 @@ fn number_at(cutting: Option<Cutting>, offset: u64) -> u32 {
             u32::try_from(further.saturating_add(u64::from(offset >= cutting.first_bytes))).unwrap_or(u32::MAX)
         }
         _ => 0,
+    }
+}
+
+/// Asks a planner, and again while it only cannot now: what it asks the provider meets the same weather as the parts.
+async fn patiently<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<T> {
+    let mut tries = 0;
+    loop {
+        match ask().await {
+            Err(error) if error.is_passing() && tries + 1 < MOST_ASKED => {
+                tries += 1;
+                wait_for(&error, tries).await;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+/// As long as the provider asks for, within limits, else longer each time.
+async fn wait_for(error: &Error, tries: u32) {
+    match error.kind {
+        ErrorKind::RateLimited(Some(hint)) | ErrorKind::Unavailable(Some(hint)) => {
+            tokio::time::sleep(hint.min(LONGEST_HINT)).await;
+        }
+        _ => back_off(tries).await,
     }
 }
 
@@ -370,12 +401,7 @@ impl Engine<'_> {
             if !error.is_passing() || tries >= MOST_FINISHES {
                 return Err(error);
             }
-            match error.kind {
-                ErrorKind::RateLimited(Some(hint)) | ErrorKind::Unavailable(Some(hint)) => {
-                    tokio::time::sleep(hint).await
-                }
-                _ => back_off(tries).await,
-            }
+            wait_for(&error, tries).await;
             match self.resume(record).await {
                 Ok(Remains::Complete(outcome)) => return Ok(End::Complete(outcome)),
                 Ok(Remains::Nothing) => return Ok(End::Restart),
@@ -385,7 +411,7 @@ impl Engine<'_> {
     }
 
     async fn resume(&self, record: &Record) -> Result<Remains> {
-        self.planner.resume(&record.session, &record.receipts).await
+        patiently(|| self.planner.resume(&record.session, &record.receipts)).await
     }
 
     /// The write failed: what will pass leaves everything for later, and so does a refused credential, which is renewed and
