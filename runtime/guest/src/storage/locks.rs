@@ -1,6 +1,6 @@
 //! One change at a time in each directory: providers without exclusive creation would make two things of one name. Writes
-//! are not held here, or one long upload would keep a directory closed: two of one path never meet (the journal sees to
-//! that), and those of different names may.
+//! hold their own path instead, or one long upload would keep a directory closed: those of different names may meet, and
+//! a write may meet another change.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -18,6 +18,8 @@ impl GuestStorage {
         log: Arc<dyn WriteLog>,
     ) -> Result<Entry> {
         self.exported(&self.asking.component.writing, "write files")?;
+        // Of two writes of one new file the second must see the first: without exclusive creation there would be two.
+        let _alone = self.locks.changing(vec![intent.path.clone()]).await;
         let place = self.place(&intent.path, intent.existing.as_ref()).await?;
         let existing = self.sure_maybe(intent.existing.as_ref()).await?;
         let writing = Writing::new(
