@@ -356,14 +356,10 @@ impl Ground {
         futures::stream::iter((0..many).map(put)).buffer_unordered(8).try_collect().await
     }
 
-    /// Checks, and again for as long as a way of ids may be believed without asking.
-    pub(crate) async fn settles_within_a_walk(&self, check: impl AsyncFn() -> Outcome) -> Outcome {
-        let until = Instant::now() + Duration::from_secs(35);
-        loop {
-            match check().await {
-                Err(_) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(500)).await,
-                ended => return ended,
-            }
+    /// Waits for as long as changes believe a way of ids without asking; where there are no ids nothing is believed.
+    pub(crate) async fn outlast_a_way(&self, seen: &Node) {
+        if seen.cookie.is_some() {
+            tokio::time::sleep(Duration::from_secs(31)).await;
         }
     }
 }

@@ -145,29 +145,34 @@ async fn another_changed(ground: &Ground) -> Outcome {
     ground.gone(&put.path).await
 }
 
-/// A directory that another client renamed is not found under its old name, and what is in it under its new.
+/// In a directory that another client renamed nothing is changed under its old name, and whoever was told so finds the new.
 async fn stale_parent(ground: &Ground) -> Outcome {
     let directory = ground.directory("old").await?;
     let put = ground.put("old/file", &content(8, 10)).await?;
     ground.stat(&put.path).await?;
+    renamed_elsewhere(ground, &directory).await?;
+    ground.outlast_a_way(&put).await;
+    refused("removing under an old name", ground.storage.remove_file(&put).await, &[ErrorKind::NotFound])?;
+    ground.gone(&put.path).await?;
+    ground.holds(&ground.at("new/file")?, &content(8, 10)).await
+}
+
+async fn renamed_elsewhere(ground: &Ground, directory: &causeway_storage::Path) -> Outcome {
     let other = ground.another().await?;
-    let entry = other.stat(&directory).await?;
+    let entry = other.stat(directory).await?;
     let entry = entry.ok_or_else(|| crate::Flaw("another client does not see the directory".into()))?;
     other.move_to(&Node::of(directory.clone(), &entry), &ground.at("new")?, None).await?;
-    ground.settles_within_a_walk(async || ground.gone(&put.path).await).await?;
-    ground.settles_within_a_walk(async || ground.holds(&ground.at("new/file")?, &content(8, 10)).await).await
+    Ok(())
 }
 
 /// Nothing is created in a directory that is gone: the file would be lost where nobody looks for it.
 async fn stale_parent_of_new(ground: &Ground) -> Outcome {
     let directory = ground.directory("old").await?;
-    ground.put("old/first", &content(9, 10)).await?;
-    let other = ground.another().await?;
-    let entry = other.stat(&directory).await?;
-    let entry = entry.ok_or_else(|| crate::Flaw("another client does not see the directory".into()))?;
-    other.move_to(&Node::of(directory.clone(), &entry), &ground.at("new")?, None).await?;
+    let put = ground.put("old/first", &content(9, 10)).await?;
+    renamed_elsewhere(ground, &directory).await?;
+    ground.outlast_a_way(&put).await;
     // The look that comes before a file is created.
-    ground.settles_within_a_walk(async || ground.gone(&ground.at("old/second")?).await).await?;
+    ground.gone(&ground.at("old/second")?).await?;
     let made = ground.try_write(&ground.at("old/second")?, &content(10, 10), None, None).await;
     match made {
         // The directory came into being anew, where files bring their directories along.

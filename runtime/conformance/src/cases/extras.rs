@@ -168,15 +168,16 @@ fn tells_of(news: &[Change], path: &Path) -> bool {
     })
 }
 
-/// Waits until the news since a cursor tell of this path.
-async fn hears_of(ground: &Ground, cursor: &Cursor, path: &Path) -> Outcome {
+/// Waits until the news since a cursor tell of these paths; what was told once need not be told again.
+async fn hears_of(ground: &Ground, cursor: &Cursor, paths: &[&Path]) -> Outcome {
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let (mut heard, mut cursor) = (Vec::new(), cursor.clone());
     loop {
-        let (news, _) = all_news(ground, Some(cursor.clone())).await?;
-        if tells_of(&news, path) {
-            return Ok(());
-        }
-        ensure!(std::time::Instant::now() < until, "there was no news of {path} within 20 s: {news:?}");
+        let (news, next) = all_news(ground, Some(cursor)).await?;
+        heard.extend(news);
+        cursor = next;
+        let Some(missing) = paths.iter().find(|path| !tells_of(&heard, path)) else { return Ok(()) };
+        ensure!(std::time::Instant::now() < until, "there was no news of {missing} within 20 s: {heard:?}");
         tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     }
 }
@@ -186,14 +187,14 @@ async fn news(ground: &Ground) -> Outcome {
     let (_, cursor) = all_news(ground, None).await?;
     let another = Ground { storage: ground.another().await?, ..ground.same() };
     let put = another.put("file", &content(132, 10)).await?;
-    hears_of(ground, &cursor, &put.path).await?;
+    hears_of(ground, &cursor, &[&put.path]).await?;
     ground.stat(&put.path).await?;
     let (_, cursor) = all_news(ground, Some(cursor)).await?;
     let put = another.replace(&put, &content(133, 20)).await?;
-    hears_of(ground, &cursor, &put.path).await?;
+    hears_of(ground, &cursor, &[&put.path]).await?;
     let (_, cursor) = all_news(ground, Some(cursor)).await?;
     another.storage.remove_file(&put).await?;
-    hears_of(ground, &cursor, &put.path).await
+    hears_of(ground, &cursor, &[&put.path]).await
 }
 
 async fn news_of_directories(ground: &Ground) -> Outcome {
@@ -201,7 +202,7 @@ async fn news_of_directories(ground: &Ground) -> Outcome {
     let (_, cursor) = all_news(ground, None).await?;
     let another = Ground { storage: ground.another().await?, ..ground.same() };
     let made = another.directory("dir").await?;
-    hears_of(ground, &cursor, &made).await?;
+    hears_of(ground, &cursor, &[&made]).await?;
     ground.stat(&made).await?;
     if !ground.can(Can::MOVE | Can::MOVE_DIRECTORIES) {
         return Ok(());
@@ -209,8 +210,7 @@ async fn news_of_directories(ground: &Ground) -> Outcome {
     let (_, cursor) = all_news(ground, Some(cursor)).await?;
     let node = another.node(&made).await?;
     another.storage.move_to(&node, &another.at("renamed")?, None).await?;
-    hears_of(ground, &cursor, &ground.at("renamed")?).await?;
-    hears_of(ground, &cursor, &made).await
+    hears_of(ground, &cursor, &[&ground.at("renamed")?, &made]).await
 }
 
 /// A client that begins anew sees the tree that this one made, and nothing else.
