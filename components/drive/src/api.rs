@@ -5,11 +5,11 @@
 use causeway_sdk::prelude::*;
 use causeway_sdk::state;
 
-use crate::Drive;
 use crate::wire::{
-    About, Changed, Cookie, FOLDER, Failed, Failure, File, Files, Ids, News, Permissions, Revision, Revisions, Start,
-    Version2, Written,
+    About, Changed, FOLDER, Failed, Failure, File, Files, Ids, News, Permissions, Revision, Revisions, Start, Version2,
+    Written,
 };
+use crate::{Cookie, Drive};
 
 const API: &str = "https://www.googleapis.com/drive/v3";
 const UPLOAD: &str = "https://www.googleapis.com/upload/drive/v3/files";

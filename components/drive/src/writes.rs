@@ -6,8 +6,8 @@
 use causeway_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{Cookie, File, SHORTCUT, Written, written_time};
-use crate::{Drive, formats, taken};
+use crate::wire::{File, SHORTCUT, Written, written_time};
+use crate::{Cookie, Drive, formats, taken};
 
 /// What every later call of a write needs.
 #[derive(Clone, Debug, Deserialize, Serialize)]
