@@ -150,7 +150,8 @@ impl Seafile {
 
     pub(crate) fn delete_library(&self, library: &Library) -> Result<()> {
         state::remove(&remembered(&library.name));
-        accept(self.at("DELETE", &format!("api2/repos/{}/", library.id)).send()?).map(|_| ())
+        let request = self.at("DELETE", &format!("api2/repos/{}/", library.id));
+        accept(request.repeatable(false).send()?).map(|_| ())
     }
 
     pub(crate) fn empty_trash(&self, library: &Library) -> Result<()> {
@@ -312,10 +313,10 @@ impl Seafile {
         Ok(self.call(&at.library, request.json(operation)?)?.json::<Changed>()?.entry())
     }
 
-    /// Removes a file, or a directory with all that is in it, to the library's trash.
+    /// Removes a file, or a directory with all that is in it, to the library's trash. Sent twice, it would say that nothing was there.
     pub(crate) fn delete(&self, at: &At, kind: Kind) -> Result<()> {
         let what = if kind == Kind::File { "file" } else { "dir" };
-        self.call(&at.library, self.on("DELETE", at, what)).map(|_| ())
+        self.call(&at.library, self.on("DELETE", at, what).repeatable(false)).map(|_| ())
     }
 
     /// A URL that the file can be read by, again and again for about an hour; and the version it was made for, where the server tells.
