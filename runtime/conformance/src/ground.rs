@@ -49,6 +49,11 @@ impl Ground {
         Ok(Ground { subject, storage, features, root })
     }
 
+    /// The same ground, for a client with nothing remembered.
+    pub(crate) async fn afresh(&self) -> Result<Ground, Flaw> {
+        Ok(Ground { storage: self.another().await?, ..self.same() })
+    }
+
     /// Another client of the same backend, with nothing remembered.
     pub(crate) async fn another(&self) -> Result<Arc<dyn Storage>, Flaw> {
         Ok(self.subject.open.open().await?)
@@ -245,6 +250,18 @@ async fn remove_tree(storage: &dyn Storage, directory: &Path, able: bool) -> Out
     if !able {
         return Ok(());
     }
+    // A file that a directory of its name hid is seen only when that is gone.
+    for _ in 0..2 {
+        remove_entries(storage, directory).await?;
+    }
+    let node = storage.stat(directory).await?.map(|entry| Node::of(directory.clone(), &entry));
+    match node {
+        Some(node) => let_go(storage.remove_directory(&node).await),
+        None => Ok(()),
+    }
+}
+
+async fn remove_entries(storage: &dyn Storage, directory: &Path) -> Outcome {
     let entries = match list(storage, directory).await {
         Err(Error { kind: ErrorKind::NotFound, .. }) => return Ok(()),
         entries => entries?,
@@ -254,15 +271,11 @@ async fn remove_tree(storage: &dyn Storage, directory: &Path, able: bool) -> Out
         let node = Node { version: None, ..Node::of(path.clone(), &entry) };
         let removed = match entry.kind {
             Kind::File => storage.remove_file(&node).await,
-            Kind::Directory => Box::pin(remove_tree(storage, &path, able)).await.map(|()| Ok(()))?,
+            Kind::Directory => Box::pin(remove_tree(storage, &path, true)).await.map(|()| Ok(()))?,
         };
         let_go(removed)?;
     }
-    let node = storage.stat(directory).await?.map(|entry| Node::of(directory.clone(), &entry));
-    match node {
-        Some(node) => let_go(storage.remove_directory(&node).await),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What is gone already need not be removed.

@@ -49,8 +49,9 @@ impl Request {
             cookies: None,
             http1: false,
             redirects: 0,
-            // What these methods promise by definition; a POST has to say so itself.
-            repeatable: matches!(method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
+            // A change that is sent again on its own would be judged by its second answer: gone already, there already, changed
+            // already. The host calls the component again instead, and knows then what such an answer means.
+            repeatable: matches!(method, "GET" | "HEAD" | "OPTIONS"),
             patience_ms: None,
         }
     }
@@ -254,7 +255,7 @@ impl Request {
         self
     }
 
-    /// Says whether sending it twice does no harm; true for all but POST unless said otherwise.
+    /// Says whether sending it twice does no harm; true for what only looks unless said otherwise.
     #[must_use]
     pub fn repeatable(mut self, repeatable: bool) -> Request {
         self.repeatable = repeatable;
