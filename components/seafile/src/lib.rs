@@ -78,7 +78,7 @@ impl Provider for Seafile {
     }
 
     /// Servers make a link for a file's content and tell its id. Where they do not, what the link gives may be of any version: it serves
-    /// once, and the version is looked at for each.
+    /// once, and the version is looked at before each request.
     fn read(&self, file: &Node, size: Option<u64>, _range: Option<Span>) -> Result<Plan> {
         let at = self.place(&file.path)?;
         let (url, made_for) = self.download_link(&at)?;
@@ -93,7 +93,10 @@ impl Provider for Seafile {
             return Err(Error::new(ErrorKind::PreconditionFailed, "the file has been changed on the server"));
         }
         let reuse = if made_for.is_some() { Reuse::AnyRange } else { Reuse::Once };
-        let plan = Plan::get(Request::given("GET", &url)).size(size).reuse(reuse, LINK_LIVES_MS);
+        let mut plan = Plan::get(Request::given("GET", &url)).size(size).reuse(reuse, LINK_LIVES_MS);
+        if found.is_some() {
+            plan = plan.of_one_version();
+        }
         Ok(if at.library.encrypted { plan.ranges(Ranges::None).into() } else { plan.into() })
     }
 
