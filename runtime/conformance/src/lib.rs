@@ -124,7 +124,8 @@ async fn one(case: &Case, subject: &Arc<Subject>) -> Ended {
         }
         // What a failed case leaves behind helps to find out why.
         if outcome.is_ok() {
-            ground.tidy().await?;
+            // By a client that a case has not signed out.
+            ground.afresh().await?.tidy().await?;
         }
         outcome
     };

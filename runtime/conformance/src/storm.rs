@@ -1,5 +1,6 @@
 //! The weather that a case makes: which of the next exchanges fails, and how.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -13,8 +14,12 @@ pub struct Storm(Mutex<State>);
 struct State {
     /// Exchanges since the last word.
     seen: usize,
+    /// The hosts of these exchanges.
+    hosts: BTreeSet<String>,
     /// From this exchange on, counted from 0, so many of them meet this.
     coming: Option<(usize, usize, Sky)>,
+    /// Only at these hosts; none: at all.
+    only: Option<BTreeSet<String>>,
 }
 
 impl Storm {
@@ -25,7 +30,14 @@ impl Storm {
 
     /// The `nth` exchange from now on, counted from 0, meets this, and so do the following up to `times` in all.
     pub fn befall(&self, nth: usize, times: usize, sky: Sky) {
-        *self.lock() = State { seen: 0, coming: Some((nth, times, sky)) };
+        *self.lock() = State { coming: Some((nth, times, sky)), ..State::default() };
+    }
+
+    /// The same, but only at the hosts that were asked since the last word: a sign-in elsewhere stays clear.
+    pub fn befall_there(&self, nth: usize, times: usize, sky: Sky) {
+        let mut state = self.lock();
+        let only = Some(std::mem::take(&mut state.hosts));
+        *state = State { coming: Some((nth, times, sky)), only, ..State::default() };
     }
 
     /// Exchanges since the last word.
@@ -39,8 +51,14 @@ impl Storm {
 }
 
 impl Weather for Storm {
-    fn over(&self, _method: &str, _url: &str) -> Sky {
+    fn over(&self, _method: &str, url: &str) -> Sky {
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let host = host.split(['/', '?']).next().unwrap_or_default();
         let mut state = self.lock();
+        state.hosts.insert(host.to_owned());
+        if state.only.as_ref().is_some_and(|only| !only.contains(host)) {
+            return Sky::Clear;
+        }
         let now = state.seen;
         state.seen += 1;
         match &state.coming {

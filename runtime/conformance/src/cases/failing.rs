@@ -459,20 +459,23 @@ async fn down(ground: &Ground) -> Outcome {
     ends(ground, answer(503, &[]), &[ErrorKind::Unavailable(None), ErrorKind::RateLimited(None)]).await
 }
 
-/// A credential that expired is renewed once, and what was under way goes on.
+/// A credential that expired is renewed once, and what was under way goes on. Each time in a storage opened anew: one whose
+/// credential expires again and again may wait before it signs in again.
 async fn expired_with(ground: &Ground, size: usize) -> Outcome {
     let storm = ground.storm()?;
+    let own = ground.afresh().await?;
     let calm = ground.at("calm")?;
     storm.clear();
-    ground.write(&calm, &content(19, size), None, None).await?;
+    own.write(&calm, &content(19, size), None, None).await?;
     let exchanges = storm.seen();
     for nth in 0..exchanges.min(MOST_EXCHANGES) {
+        let own = ground.afresh().await?;
         let path = ground.at(&format!("file-{nth}"))?;
         storm.befall(nth, 1, answer(401, &[]));
-        let written = ground.try_write(&path, &content(19, size), None, None).await;
+        let written = own.try_write(&path, &content(19, size), None, None).await;
         storm.clear();
         written.map_err(|error| Flaw(format!("401 at exchange {nth} of {exchanges}: {error:?}")))?;
-        ground.holds(&path, &content(19, size)).await?;
+        own.holds(&path, &content(19, size)).await?;
     }
     Ok(())
 }
@@ -489,7 +492,10 @@ async fn expired_parts(ground: &Ground) -> Outcome {
 async fn refused_for_good(ground: &Ground) -> Outcome {
     let storm = ground.storm()?;
     let node = some_file(ground, 20).await?;
-    storm.befall(0, usize::MAX, answer(401, &[]));
+    // Where the sign-in is obtained is not where it is refused: who cannot even renew it has lost it for good.
+    storm.clear();
+    ground.stat(&node.path).await?;
+    storm.befall_there(0, usize::MAX, answer(401, &[]));
     let seen = ground.storage.stat(&node.path).await;
     let asked = storm.seen();
     storm.clear();
