@@ -250,6 +250,11 @@ impl Writing for Seafile {
             200 => {}
             // The link was used up or has ended.
             400 | 403 => return Ok(PartAnswer::Again(500)),
+            // The same status says that the key of an encrypted library was forgotten; only the words differ.
+            440 if api::failure(answer).error.contains("password") => {
+                self.forget_key(&session.path);
+                return Ok(PartAnswer::Again(0));
+            }
             440 => return Err(Error::invalid("the server takes no file of this name").seen_in(answer)),
             _ => return Err(api::meaning(answer)),
         }

@@ -399,6 +399,8 @@ mod writing {
                 matches!(judged(FILE, testing::answer(*status, &[], b"")).0, Ok(PartAnswer::Again(_)))
             })
         );
+        let locked = testing::answer(440, &[], br#"{"error":"Library password is needed."}"#);
+        assert!(matches!(judged(FILE, locked).0, Ok(PartAnswer::Again(0))));
         assert_eq!([440, 442, 447, 413].map(kind), [const { ErrorKind::Invalid }; 4]);
         assert_eq!(kind(441), ErrorKind::AlreadyExists);
         assert_eq!(kind(443), ErrorKind::QuotaExceeded);
