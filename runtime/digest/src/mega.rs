@@ -76,7 +76,7 @@ impl MegaMac {
     }
 
     fn end_chunk(&mut self) {
-        if self.taken % 16 != 0 {
+        if !self.taken.is_multiple_of(16) {
             encipher(&self.cipher, &mut self.chunk);
         }
         self.all.iter_mut().zip(self.chunk).for_each(|(all, chunk)| *all ^= chunk);

@@ -99,7 +99,7 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection> {
     }
     let exports = |name: &str| inspection.exports.iter().any(|export| export == name);
     let missing: Vec<_> =
-        REQUIRED.into_iter().filter(|name| !exports(name) && !(*name == "browsing" && exports("walking"))).collect();
+        REQUIRED.into_iter().filter(|name| !(exports(name) || *name == "browsing" && exports("walking"))).collect();
     if !missing.is_empty() {
         return Err(invalid(format!("the component does not export what every provider must: {}", missing.join(", "))));
     }
