@@ -140,7 +140,8 @@ impl std::fmt::Debug for Sink<'_> {
 const PUSHED: usize = 1000;
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(push: &'a mut dyn FnMut(Vec<Placed>) -> Result<()>) -> Sink<'a> {
+    /// A sink that hands over to this, up to 1,000 at once.
+    pub fn new(push: &'a mut dyn FnMut(Vec<Placed>) -> Result<()>) -> Sink<'a> {
         Sink { found: Vec::new(), push }
     }
 

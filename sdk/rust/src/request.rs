@@ -16,6 +16,8 @@ pub struct Request {
     pub(crate) origin: String,
     /// Encoded, with a slash at its beginning.
     pub(crate) path: String,
+    /// What ends the path besides, as it stands.
+    path_rest: Text,
     /// Encoded.
     pub(crate) query: Vec<(String, Text)>,
     pub(crate) headers: Vec<(String, Text)>,
@@ -41,6 +43,7 @@ impl Request {
             method,
             origin: origin.to_owned(),
             path: path.trim_end_matches('/').to_owned(),
+            path_rest: Text::new(),
             query: Vec::new(),
             headers: Vec::new(),
             body: Text::new(),
@@ -132,6 +135,13 @@ impl Request {
     #[must_use]
     pub fn raw_path(mut self, path: impl Into<String>) -> Request {
         self.path.push_str(&path.into());
+        self
+    }
+
+    /// Ends the path with this, which is more than plain text (the range that is read), as it stands. Not what signatures cover.
+    #[must_use]
+    pub fn path_text(mut self, rest: impl Into<Text>) -> Request {
+        self.path_rest = rest.into();
         self
     }
 
@@ -294,7 +304,7 @@ impl Request {
     /// The URL as pieces: scheme and host stand in the first.
     pub(crate) fn url(&self) -> Text {
         let path = if self.path.is_empty() { "/" } else { &self.path };
-        let mut url = Text::from(format!("{}{path}", self.origin));
+        let mut url = Text::from(format!("{}{path}", self.origin)).and(self.path_rest.clone());
         for (at, (name, value)) in self.query.iter().enumerate() {
             let separator = if at == 0 { '?' } else { '&' };
             url = url.and(format!("{separator}{name}="));
