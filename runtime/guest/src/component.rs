@@ -14,7 +14,8 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::backend::Backend;
 use crate::bindings::exports::causeway::provider as exports;
 use crate::engine::{
-    AbortOnDrop, CALL_DEADLINE, Engine, Io, MOST_COMPUTING, MOST_COPIED_BYTES, MOST_WALKING, WALK_DEADLINE,
+    AbortOnDrop, CALL_DEADLINE, Engine, Io, MOST_COMPUTING, MOST_COPIED_BYTES, MOST_SIGNING, MOST_WALKING,
+    WALK_DEADLINE,
 };
 use crate::host::{self, Call};
 use crate::meter::Meter;
@@ -54,6 +55,7 @@ struct Bounds {
 }
 
 const CALL: Bounds = Bounds { computing: MOST_COMPUTING, deadline: CALL_DEADLINE };
+const SIGN_IN: Bounds = Bounds { computing: MOST_SIGNING, deadline: CALL_DEADLINE };
 const WALK: Bounds = Bounds { computing: MOST_WALKING, deadline: WALK_DEADLINE };
 
 impl Component {
@@ -122,7 +124,16 @@ impl Component {
         self.call_within(Some(backend), Arc::default(), WALK, work).await
     }
 
-    /// The same, and what it computes is shown by this meter.
+    /// Calls `sign-in`: it may have to make keys of a password, so it may compute longer than most.
+    pub(crate) async fn call_sign_in<T, W>(self: &Arc<Self>, backend: Arc<Backend>, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'a> FnOnce(&'a mut Store<Call>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<T>> + Send + 'static,
+    {
+        self.call_within(Some(backend), Arc::default(), SIGN_IN, work).await
+    }
+
+    /// The same as `call`, and what it computes is shown by this meter.
     pub(crate) async fn call_metered<T, W>(
         self: &Arc<Self>,
         backend: Option<Arc<Backend>>,

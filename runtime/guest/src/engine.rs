@@ -29,6 +29,10 @@ pub(crate) const MOST_COPIED_BYTES: usize = 2 * SMALL_MEMORY_BYTES;
 /// bounded one by one.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(120);
 
+/// Computing that signing in may use: whoever makes keys of a password does so slowly on purpose (100,000 rounds of PBKDF2). A backend
+/// signs in once at a time and rarely, so this is no way to compute much.
+pub(crate) const MOST_SIGNING: Duration = Duration::from_secs(5);
+
 /// Computing that one walk through a whole account may use: 1,000,000 entries, each deciphered, take about 20 s.
 pub(crate) const MOST_WALKING: Duration = Duration::from_secs(60);
 

@@ -125,7 +125,7 @@ impl SessionWay {
         }
         let inside = Arc::new(Backend { signs_in: true, ..(**backend).clone() });
         let stepped = component
-            .call(Some(inside), move |store, instance| {
+            .call_sign_in(inside, move |store, instance| {
                 Box::pin(async move {
                     let guest = indices.load(&mut *store, instance)?;
                     guest.call_sign_in(store, answer.as_deref()).await
