@@ -1,7 +1,7 @@
 //! One backend as its calls see it: settings, state, slots and the way out.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use causeway_http::uses::SecretUse;
 use causeway_http::{Egress, Secrets};
 use causeway_storage::{Encoding, Error, ErrorKind, Result, Secret, Settings};
 
+use crate::bindings::causeway::provider::types;
 use crate::engine::Io;
 use crate::signing::Signing;
 use crate::slots::Slots;
@@ -80,6 +81,16 @@ pub(crate) struct Backend {
     pub(crate) signing: Arc<Signing>,
     /// This is the backend as a running `sign-in` sees it: it alone may assign hosts.
     pub(crate) signs_in: bool,
+    /// The tree of a walk, where the host keeps one.
+    pub(crate) tree: Arc<OnceLock<Weak<dyn KnownTree>>>,
+}
+
+/// What a component may ask of the tree that is kept of its walk.
+pub(crate) trait KnownTree: Send + Sync {
+    /// What has this cookie.
+    fn known(&self, cookie: &str) -> Option<types::Placed>;
+    /// Some of what lies in it, behind this one.
+    fn below(&self, cookie: &str, after: Option<&str>) -> Vec<types::Placed>;
 }
 
 impl Backend {

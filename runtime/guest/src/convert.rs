@@ -154,15 +154,38 @@ pub(crate) fn root(entry: types::Entry, encoding: storage::Encoding) -> Result<s
     Ok(entry.with_some_version())
 }
 
+/// An entry as the component that made it sees it, without digests.
+pub(crate) fn wit_entry(entry: storage::Entry, encoding: storage::Encoding) -> types::Entry {
+    let storage::Entry { name, kind, cookie, size, modified, created, version, media_type, notes, digests: _ } = entry;
+    types::Entry {
+        name: encoding.to_provider(&name),
+        kind: wit_kind(kind),
+        cookie,
+        size,
+        modified: modified.map(wit_time),
+        created: created.map(wit_time),
+        version: version.map(|version| version.0).filter(|version| !version.starts_with("weak:")),
+        media_type,
+        digests: Vec::new(),
+        notes: wit_notes(notes),
+    }
+}
+
+fn wit_notes(notes: storage::Notes) -> types::Notes {
+    let noted = NOTES.into_iter().filter(|(_, ours)| notes.contains(*ours));
+    noted.fold(types::Notes::empty(), |noted, (theirs, _)| noted | theirs)
+}
+
+const NOTES: [(types::Notes, storage::Notes); 5] = [
+    (types::Notes::INEXACT_SIZE, storage::Notes::INEXACT_SIZE),
+    (types::Notes::INEXACT_MODIFIED, storage::Notes::INEXACT_MODIFIED),
+    (types::Notes::WEAK_VERSION, storage::Notes::WEAK_VERSION),
+    (types::Notes::READ_ONLY, storage::Notes::READ_ONLY),
+    (types::Notes::TRASHED, storage::Notes::TRASHED),
+];
+
 fn notes(noted: types::Notes) -> storage::Notes {
-    let pairs = [
-        (types::Notes::INEXACT_SIZE, storage::Notes::INEXACT_SIZE),
-        (types::Notes::INEXACT_MODIFIED, storage::Notes::INEXACT_MODIFIED),
-        (types::Notes::WEAK_VERSION, storage::Notes::WEAK_VERSION),
-        (types::Notes::READ_ONLY, storage::Notes::READ_ONLY),
-        (types::Notes::TRASHED, storage::Notes::TRASHED),
-    ];
-    pairs.into_iter().filter(|(theirs, _)| noted.contains(*theirs)).map(|(_, ours)| ours).collect()
+    NOTES.into_iter().filter(|(theirs, _)| noted.contains(*theirs)).map(|(_, ours)| ours).collect()
 }
 
 pub(crate) fn request(request: requests::Request) -> Result<http::Request, Error> {

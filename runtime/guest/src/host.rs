@@ -14,7 +14,7 @@ use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, KnownTree};
 use crate::bindings::causeway::provider as wit;
 use crate::convert;
 use crate::engine::{LARGE_MEMORY_BYTES, SMALL_MEMORY_BYTES};
@@ -66,6 +66,11 @@ impl Call {
 
     fn backend(&self) -> wasmtime::Result<Arc<Backend>> {
         self.backend.clone().ok_or_else(|| wasmtime::Error::msg("`describe` must not use any import"))
+    }
+
+    /// The tree that is kept of the component's walk, if any is.
+    pub(crate) fn tree(&self) -> wasmtime::Result<Option<Arc<dyn KnownTree>>> {
+        Ok(self.backend()?.tree.get().and_then(std::sync::Weak::upgrade))
     }
 }
 

@@ -188,6 +188,7 @@ impl GuestProvider {
             egress: self.surroundings.gate.egress(way),
             signing: Arc::new(Signing::new(SigningWay::Configured, host)),
             signs_in: false,
+            tree: Arc::default(),
         })
     }
 }

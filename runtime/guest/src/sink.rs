@@ -1,4 +1,4 @@
-//! Where a walk puts what it finds: the import `gathering`. What becomes of the entries is not known here.
+//! Where a walk puts what it finds, and what was made of it: the import `gathering`. What becomes of the entries is not known here.
 
 use causeway_storage::{Error, Result};
 use wasmtime::component::Resource;
@@ -8,7 +8,7 @@ use crate::convert;
 use crate::host::Call;
 
 /// Entries that one push may hold.
-const PUSHED: usize = 1_000;
+pub(crate) const PUSHED: usize = 1_000;
 
 /// A sink that a walk was given.
 #[allow(unreachable_pub, reason = "what is generated shows it again")]
@@ -22,7 +22,15 @@ impl Sink {
     }
 }
 
-impl wit::gathering::Host for Call {}
+impl wit::gathering::Host for Call {
+    fn known(&mut self, cookie: String) -> wasmtime::Result<Option<wit::types::Placed>> {
+        Ok(self.tree()?.and_then(|tree| tree.known(&cookie)))
+    }
+
+    fn below(&mut self, cookie: String, after: Option<String>) -> wasmtime::Result<Vec<wit::types::Placed>> {
+        Ok(self.tree()?.map(|tree| tree.below(&cookie, after.as_deref())).unwrap_or_default())
+    }
+}
 
 impl wit::gathering::HostSink for Call {
     fn push(

@@ -29,7 +29,7 @@ use causeway_storage::{
     Source, Span, Storage, Timestamp, WriteIntent, WriteLog,
 };
 
-use crate::backend::Backend;
+use crate::backend::{Backend, KnownTree};
 use crate::bindings::causeway::provider::types;
 use crate::component::Component;
 use crate::convert;
@@ -83,8 +83,13 @@ impl GuestStorage {
     ) -> GuestStorage {
         let names = Names::of(&features);
         let only_walked = component.browsing.is_none();
-        let asking = Asking { component, backend };
+        let asking = Asking { component, backend, before: None };
         let walked = only_walked.then(|| Arc::new(Walked::new(asking.clone(), names, cookies, features.relist_ms)));
+        if let Some(walked) = &walked {
+            let known: Arc<dyn KnownTree> = walked.clone();
+            // Each storage is opened with a backend of its own.
+            let _first = asking.backend.tree.set(Arc::downgrade(&known));
+        }
         GuestStorage {
             asking,
             features: Arc::new(features),

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::bindings::causeway::provider::crypto::PrivateKey;
 use crate::bindings::causeway::provider::requests::{Piece, Request, Response, SecretRef};
 pub(crate) use crate::bindings::causeway::provider::state::Held;
-use crate::nouns::Instant;
+use crate::nouns::{Instant, Placed};
 use crate::options::{Given, Hash, Rsa};
 use crate::request::Body;
 
@@ -90,6 +90,24 @@ pub fn allow_foreign(url: &str) -> Result<()> {
 /// Lets requests go to this URL's host until the next sign-in; an answer of this sign-in must have named it.
 pub fn allow_assigned(url: &str) -> Result<()> {
     host::assigned_hosts::allow(url)
+}
+
+/// What the host's tree holds under a cookie, as of the last news; for providers that are walked.
+pub fn known(cookie: &str) -> Option<Placed> {
+    host::gathering::known(cookie)
+}
+
+/// All that the host's tree shows in what has this cookie, or would show if that were shown.
+pub fn below(cookie: &str) -> Vec<Placed> {
+    let mut found: Vec<Placed> = Vec::new();
+    loop {
+        let last = found.last().and_then(|placed| placed.entry.cookie.clone());
+        let more = host::gathering::below(cookie, last.as_deref());
+        if more.is_empty() {
+            return found;
+        }
+        found.extend(more);
+    }
 }
 
 pub(crate) fn hmac(key: &SecretRef, hash: Hash, steps: &[String], message: &[Piece]) -> Result<Vec<u8>> {

@@ -124,7 +124,7 @@ pub mod time;
 
 pub use causeway_sdk_macros::{Options, export};
 pub use error::Error;
-pub use host::{allow_assigned, allow_foreign, now, random, warn};
+pub use host::{allow_assigned, allow_foreign, below, known, now, random, warn};
 pub use nouns::*;
 
 /// What a call answers.

@@ -9,7 +9,7 @@ use sha2::Digest as _;
 
 use crate::bindings::causeway::provider::requests::{Piece, Response, SecretRef, Wrap};
 use crate::bindings::exports::causeway::provider::reading::ReadPlan;
-use crate::nouns::{Digest, ErrorKind, Instant, Problem, Span};
+use crate::nouns::{Digest, ErrorKind, Instant, Placed, Problem, Span};
 use crate::options::{Given, Options as _, Value};
 use crate::plan::{PartPlan, Plan};
 use crate::provider::Provider;
@@ -25,6 +25,7 @@ pub struct Stand {
     secrets: BTreeMap<String, String>,
     base64_keys: Vec<String>,
     state: BTreeMap<String, Vec<u8>>,
+    tree: Vec<Placed>,
     now_seconds: i64,
     server: Option<Server>,
 }
@@ -81,6 +82,13 @@ impl Stand {
     pub fn base64_key(mut self, name: &str, value: &str) -> Stand {
         self.base64_keys.push(name.to_owned());
         self.secret(name, value)
+    }
+
+    /// Lets the host have this in its tree.
+    #[must_use]
+    pub fn in_tree(mut self, placed: Placed) -> Stand {
+        self.tree.push(placed);
+        self
     }
 
     /// Sets the clock to so many seconds since 1970.
@@ -175,7 +183,9 @@ fn render(pieces: &[Piece], content: &[u8]) -> Result<Vec<u8>> {
             Piece::Bytes(bytes) => bytes.clone(),
             Piece::Secret(secret) => secret_value(secret)?.into_bytes(),
             Piece::Content(span) => slice(content, *span)?.to_vec(),
-            Piece::FirstByte | Piece::LastByte => return Err(Error::unsupported("there is no range here")),
+            // There is no range here: only where it would stand can be seen.
+            Piece::FirstByte => b"{first}".to_vec(),
+            Piece::LastByte => b"{last}".to_vec(),
         };
         if let Some((_, inside)) = open.last_mut() {
             inside.extend(bytes);
@@ -313,6 +323,22 @@ pub(crate) mod state {
 
     pub(crate) fn sealed(slot: &str) -> bool {
         super::STAND.with_borrow(|stand| stand.secrets.contains_key(slot))
+    }
+}
+
+pub(crate) mod gathering {
+    use crate::nouns::Placed;
+
+    pub(crate) fn known(cookie: &str) -> Option<Placed> {
+        super::STAND.with_borrow(|stand| {
+            stand.tree.iter().find(|placed| placed.entry.cookie.as_deref() == Some(cookie)).cloned()
+        })
+    }
+
+    /// All at once, so that nothing is behind any.
+    pub(crate) fn below(cookie: &str, after: Option<&str>) -> Vec<Placed> {
+        let lies = |placed: &&Placed| after.is_none() && placed.parent.as_deref() == Some(cookie);
+        super::STAND.with_borrow(|stand| stand.tree.iter().filter(lies).cloned().collect())
     }
 }
 

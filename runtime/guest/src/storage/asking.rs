@@ -32,7 +32,12 @@ pub(super) type Answered<T> = wasmtime::Result<Result<T, types::Error>>;
 pub(super) struct Asking {
     pub(super) component: Arc<Component>,
     pub(super) backend: Arc<Backend>,
+    /// What is looked at before each try, and prevents it where it fails.
+    pub(super) before: Option<Before>,
 }
+
+/// A look at what is there.
+pub(super) type Before = Arc<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 /// Calls one exported function, again while its failure is a passing one: `ask!(asking, indices, (name), |guest, store|
 /// guest.call_it(store, &name))`. What stands in the parentheses is cloned for every try. Gives the number of tries and the
@@ -101,7 +106,15 @@ impl Tries {
     /// Makes sure that the backend is signed in.
     pub(super) async fn ready(&mut self, asking: &Asking) -> Result<()> {
         self.seen = None;
-        self.seen = Some(signing::ready(&asking.component, &asking.backend).await?);
+        let seen = signing::ready(&asking.component, &asking.backend).await?;
+        if let Some(before) = &asking.before
+            && let Err(error) = before().await
+        {
+            // That it could not be looked is no try. What was seen is the answer to one.
+            self.seen = Some(seen).filter(|_| !error.is_passing() && error.kind != ErrorKind::Unauthenticated);
+            return Err(error);
+        }
+        self.seen = Some(seen);
         Ok(())
     }
 

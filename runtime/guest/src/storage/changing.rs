@@ -4,12 +4,14 @@
 //! A provider that made a *numbered copy* instead of refusing a name that is taken is undone: the copy goes, what was moved
 //! goes back, and the answer is `AlreadyExists`. Any other name that a provider chose stays: the entry tells it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_http::transfer::Outcome;
 use causeway_storage::{Can, Entry, Error, ErrorKind, Kind, Node, Notes, Path, Result, Timestamp};
 
-use super::asking::ask;
+use super::asking::{Asking, Before, ask};
+use super::walked::Walked;
 use super::{GuestStorage, LONGEST_JOB, SHORTEST_POLL, names};
 use crate::bindings::causeway::provider::types;
 use crate::convert;
@@ -177,7 +179,9 @@ impl GuestStorage {
         let removing = self.exported(&self.asking.component.removing, "remove files")?;
         let _alone = self.alone(&[&file.path]).await;
         let node = self.sure(file).await?;
-        let removed = ask!(self.asking, removing, (node), |guest, store| guest.call_remove_file(store, &node));
+        let there = node.clone();
+        let asking = self.looking_first(move |tree| tree.holds(&there));
+        let removed = ask!(asking, removing, (node), |guest, store| guest.call_remove_file(store, &node));
         self.gone(removed, &file.path, &node).await
     }
 
@@ -185,7 +189,9 @@ impl GuestStorage {
         let directories = self.exported(&self.asking.component.directories, "remove directories")?;
         let _alone = self.alone(&[&directory.path]).await;
         let node = self.sure(directory).await?;
-        let removed = ask!(self.asking, directories, (node), |guest, store| guest.call_remove_directory(store, &node));
+        let there = node.clone();
+        let asking = self.looking_first(move |tree| tree.holds_empty(&there));
+        let removed = ask!(asking, directories, (node), |guest, store| guest.call_remove_directory(store, &node));
         self.gone(removed, &directory.path, &node).await
     }
 
@@ -193,7 +199,9 @@ impl GuestStorage {
         let purging = self.exported(&self.asking.component.purging, "remove a directory with all that is in it")?;
         let _alone = self.alone(&[&directory.path]).await;
         let node = self.sure(directory).await?;
-        let purged = ask!(self.asking, purging, (node), |guest, store| guest.call_purge(store, &node));
+        let there = node.clone();
+        let asking = self.looking_first(move |tree| tree.holds(&there));
+        let purged = ask!(asking, purging, (node), |guest, store| guest.call_purge(store, &node));
         self.gone(purged, &directory.path, &node).await
     }
 
@@ -215,8 +223,10 @@ impl GuestStorage {
         let _alone = self.alone(&[path]).await;
         let place = self.place(path, None).await?;
         let (parent, name) = (place.parent.clone(), place.name.clone());
-        let made = ask!(self.asking, directories, (parent, name), |guest, store| guest
-            .call_make_directory(store, &parent, &name));
+        let (holder, free) = (parent.clone(), path.name().unwrap_or_default().to_owned());
+        let asking = self.looking_first(move |tree| tree.is_free(&holder, &free, &[]));
+        let made =
+            ask!(asking, directories, (parent, name), |guest, store| guest.call_make_directory(store, &parent, &name));
         let entry = match made {
             (tries, Err(Error { kind: ErrorKind::AlreadyExists, .. })) if tries > 1 => {
                 return Ok(self.stat_found(path).await?.ok_or_else(|| Error::not_found(path))?.entry);
@@ -240,7 +250,13 @@ impl GuestStorage {
         let replaces = self.sure_maybe(replaces).await?;
         let (parent, name) = (place.parent.clone(), place.name.clone());
         let moved = node.clone();
-        let asked = ask!(self.asking, moving, (moved, parent, name, replaces), |guest, store| guest.call_move_to(
+        let (there, holder, seen) = (node.clone(), parent.clone(), replaces.clone());
+        let free = self.asking.backend.encoding.to_people(&name);
+        let asking = self.looking_first(move |tree| {
+            tree.holds(&there)?;
+            tree.is_free(&holder, &free, &[Some(&there), seen.as_ref()])
+        });
+        let asked = ask!(asking, moving, (moved, parent, name, replaces), |guest, store| guest.call_move_to(
             store,
             &moved,
             &parent,
@@ -299,7 +315,13 @@ impl GuestStorage {
         let (node, place) = (self.sure(from).await?, self.place(to, replaces).await?);
         let replaces = self.sure_maybe(replaces).await?;
         let (parent, name) = (place.parent.clone(), place.name.clone());
-        let asked = ask!(self.asking, copying, (node, parent, name, replaces), |guest, store| guest.call_copy_to(
+        let (there, holder, seen) = (node.clone(), parent.clone(), replaces.clone());
+        let free = self.asking.backend.encoding.to_people(&name);
+        let asking = self.looking_first(move |tree| {
+            tree.holds(&there)?;
+            tree.is_free(&holder, &free, &[seen.as_ref()])
+        });
+        let asked = ask!(asking, copying, (node, parent, name, replaces), |guest, store| guest.call_copy_to(
             store,
             &node,
             &parent,
@@ -367,6 +389,20 @@ impl GuestStorage {
         let node = self.known(directory).await?;
         let cleaned = ask!(self.asking, cleaning, (node), |guest, store| guest.call_clean(store, &node)).1?;
         self.finish(self.outcome(cleaned)?).await.map(|_| ())
+    }
+
+    /// Whoever looks first asks so: where the host keeps the tree, a change is preceded by this look at it, with the news of that moment.
+    fn looking_first(&self, look: impl Fn(&Walked) -> Result<()> + Send + Sync + 'static) -> Asking {
+        let Some(walked) = self.walked.clone() else { return self.asking.clone() };
+        let look = Arc::new(look);
+        let before: Before = Arc::new(move || {
+            let (walked, look) = (walked.clone(), look.clone());
+            Box::pin(async move {
+                walked.up_to_now().await?;
+                look(&walked)
+            })
+        });
+        Asking { before: Some(before), ..self.asking.clone() }
     }
 
     /// Waits until no other change runs in the directories that hold these paths.

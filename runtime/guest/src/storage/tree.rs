@@ -182,6 +182,29 @@ impl Tree {
         }
     }
 
+    /// The entry of this number with its version, which entries of directories do not show, and the key of what it lies in.
+    pub(super) fn known(&self, id: u32) -> Option<(Entry, Option<&str>)> {
+        let twig = self.twig(id)?;
+        let parent = match &twig.parent {
+            Parent::None => None,
+            Parent::At(parent) => self.key(*parent),
+            Parent::Awaited(key) => Some(&**key),
+        };
+        Some((
+            Entry { version: twig.version.as_deref().map(|version| Version(version.into())), ..twig.entry() },
+            parent,
+        ))
+    }
+
+    /// The numbers of some that lie in what has this key, or wait for it.
+    pub(super) fn below(&self, key: &str, after: Option<u32>, most: usize) -> Vec<u32> {
+        let after = |id: &u32| after.is_none_or(|after| *id > after);
+        match self.keys.get(key) {
+            Some(id) => self.children(*id).into_iter().filter(after).take(most).collect(),
+            None => self.waiting.get(key).into_iter().flatten().copied().filter(after).take(most).collect(),
+        }
+    }
+
     /// The number of what has this key.
     pub(super) fn find(&self, key: &str) -> Option<u32> {
         self.keys.get(key).copied()
@@ -212,6 +235,8 @@ impl Tree {
             let twig = self.twig(id)?;
             names.push(&*twig.name);
             id = self.parent(id).filter(|_| names.len() < DEEPEST)?;
+            // A file holds nothing, whatever is said to lie in it (its old versions).
+            self.twig(id).filter(|holder| holder.kind == Kind::Directory)?;
         }
         Path::parse(&names.into_iter().rev().collect::<Vec<_>>().join("/")).ok()
     }
@@ -344,7 +369,11 @@ impl Twig {
             size: self.size,
             modified: self.modified,
             created: rare.and_then(|rare| rare.created),
-            version: self.version.as_ref().map(|version| Version(version.to_string())),
+            version: self
+                .version
+                .as_ref()
+                .filter(|_| self.kind == Kind::File)
+                .map(|version| Version(version.to_string())),
             media_type: rare.and_then(|rare| rare.media_type.clone()),
             digests: rare.map(|rare| rare.digests.clone()).unwrap_or_default(),
             notes: self.notes,

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use causeway_storage::{Change, Cursor, Entry, Error, ErrorKind, Kind, News, Notes, Page, Result};
+use causeway_storage::{Change, Cursor, Entry, Error, ErrorKind, Kind, News, Notes, Page, Result, Version};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
@@ -18,11 +18,12 @@ use super::asking::{Asking, Tries, ask};
 use super::looking::Seen;
 use super::names::Names;
 use super::tree::{At, ROOT, Tree};
+use crate::backend::KnownTree;
 use crate::bindings::causeway::provider::types;
 use crate::bindings::exports::causeway::provider::changes::Change as WitChange;
 use crate::bindings::exports::causeway::provider::walking;
 use crate::convert;
-use crate::sink::Sink;
+use crate::sink::{PUSHED, Sink};
 
 /// News are asked for no more often.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -131,9 +132,50 @@ impl Walked {
         Ok(News { changes, cursor: here, more: false })
     }
 
+    /// A node is still there, and shown.
+    pub(super) fn holds(&self, node: &types::Node) -> Result<()> {
+        let kept = self.kept();
+        let found = self.id(&kept.tree, node).filter(|id| kept.tree.path(*id).is_some());
+        found.map(|_| ()).ok_or_else(|| Error::not_found("what was to be changed"))
+    }
+
+    /// A directory is still there, and nothing is in it.
+    pub(super) fn holds_empty(&self, node: &types::Node) -> Result<()> {
+        let kept = self.kept();
+        let id = self.id(&kept.tree, node).filter(|id| kept.tree.path(*id).is_some());
+        let id = id.ok_or_else(|| Error::not_found("the directory"))?;
+        match kept.tree.list(id, None, 1).is_empty() {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::DirectoryNotEmpty, "there is something in the directory")),
+        }
+    }
+
+    /// A directory is there and holds nothing of this name but these.
+    pub(super) fn is_free(&self, parent: &types::Node, name: &str, but: &[Option<&types::Node>]) -> Result<()> {
+        let kept = self.kept();
+        let directory = self.directory(&kept.tree, parent)?;
+        let mut found = kept.tree.look_up(directory, name).into_iter();
+        let but: Vec<u32> = but.iter().flatten().filter_map(|node| self.id(&kept.tree, node)).collect();
+        let but = |entry: &Entry| {
+            let key = self.key(&parent.path, &self.asking.backend.encoding.to_provider(&entry.name), entry);
+            key.ok().and_then(|key| kept.tree.find(&key)).is_some_and(|id| but.contains(&id))
+        };
+        match found.find(|entry| !but(entry)) {
+            None => Ok(()),
+            Some(_) => Err(Error::new(ErrorKind::AlreadyExists, "there is already something of this name")),
+        }
+    }
+
     /// A change of ours left this entry in this directory.
     pub(super) fn left(&self, parent: &types::Node, entry: &Entry) {
         let mut kept = self.kept();
+        let known = entry.cookie.as_deref().and_then(|cookie| kept.tree.known(kept.tree.find(cookie)?));
+        let version = known.and_then(|(known, _)| known.version);
+        let entry = &Entry { version: entry.version.clone().or(version), ..entry.clone() };
+        if entry.version.is_none() {
+            // That of a directory is told to nobody but the tree, by the news.
+            kept.heard = None;
+        }
         if kept.walked.is_none() {
             return;
         }
@@ -218,7 +260,9 @@ impl Walked {
             (_, Some(path)) if !self.cookies => At::Below(path),
             _ => return Err(convert::fault("an entry does not say in which directory it lies")),
         };
+        let version = entry.version.clone().map(Version);
         let entry = convert::entry(entry, encoding)?;
+        let entry = Entry { version: entry.version.or(version), ..entry };
         let parent_path = match &at {
             At::Below(path) => path.as_str(),
             At::Root | At::InRoot => "",
@@ -231,6 +275,24 @@ impl Walked {
         if self.kept().heard.is_some_and(|heard| heard.elapsed() < self.interval) {
             return Ok(());
         }
+        self.join().await
+    }
+
+    /// Makes the tree show all that happened before now: what comes before a change.
+    pub(super) async fn up_to_now(self: &Arc<Self>) -> Result<()> {
+        let now = Instant::now();
+        // A renewal that is under way may have asked before now; the one after it has not.
+        for _ in 0..2 {
+            self.join().await?;
+            if self.kept().heard.is_some_and(|heard| heard >= now) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renews, or waits for the renewal that is under way.
+    async fn join(self: &Arc<Self>) -> Result<()> {
         let flight = {
             let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
             match flight.as_ref().filter(|flight| flight.peek().is_none()) {
@@ -250,6 +312,7 @@ impl Walked {
 
     async fn renew(&self) -> Result<()> {
         for _ in 0..WALKS {
+            let began = Instant::now();
             let (walked, cursor) = {
                 let kept = self.kept();
                 (kept.walked, kept.cursor.clone())
@@ -262,7 +325,7 @@ impl Walked {
                 self.walk().await?;
             }
             if self.hear().await? {
-                self.kept().heard = Some(Instant::now());
+                self.kept().heard = Some(began);
                 return Ok(());
             }
         }
@@ -397,6 +460,29 @@ impl Walked {
             }
         }
         Ok(())
+    }
+}
+
+impl KnownTree for Walked {
+    fn known(&self, cookie: &str) -> Option<types::Placed> {
+        let kept = self.kept();
+        self.shown(&kept.tree, kept.tree.find(cookie)?)
+    }
+
+    fn below(&self, cookie: &str, after: Option<&str>) -> Vec<types::Placed> {
+        let kept = self.kept();
+        let after = after.and_then(|after| kept.tree.find(after));
+        let found = kept.tree.below(cookie, after, PUSHED);
+        found.into_iter().filter_map(|id| self.shown(&kept.tree, id)).collect()
+    }
+}
+
+impl Walked {
+    /// An entry as its component sees it.
+    fn shown(&self, tree: &Tree, id: u32) -> Option<types::Placed> {
+        let (entry, parent) = tree.known(id)?;
+        let entry = convert::wit_entry(entry, self.asking.backend.encoding);
+        Some(types::Placed { entry, parent: parent.map(str::to_owned), path: None })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use causeway_http::transfer::{self, Outcome};
-use causeway_storage::{Entry, Error, ErrorKind, Notes, Result, Source, WriteIntent, WriteLog};
+use causeway_storage::{Can, Entry, Error, ErrorKind, Notes, Result, Source, WriteIntent, WriteLog};
 
 use super::GuestStorage;
 use crate::backend::Backend;
@@ -22,6 +22,14 @@ impl GuestStorage {
         let _alone = self.locks.changing(vec![intent.path.clone()]).await;
         let place = self.place(&intent.path, intent.existing.as_ref()).await?;
         let existing = self.sure_maybe(intent.existing.as_ref()).await?;
+        // A write that was begun before may have made what stands there.
+        if let Some(walked) = self.walked.as_ref().filter(|_| self.features.can.contains(Can::DUPLICATES))
+            && log.load().await?.is_none()
+        {
+            walked.up_to_now().await?;
+            let name = self.asking.backend.encoding.to_people(&place.name);
+            walked.is_free(&place.parent, &name, &[existing.as_ref()])?;
+        }
         let writing = Writing::new(
             self.asking.component.clone(),
             self.asking.backend.clone(),
