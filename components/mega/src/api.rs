@@ -32,7 +32,11 @@ fn request(number: u32, commands: &impl Serialize, signed_in: bool) -> Result<Re
 
 /// The answers to these commands, one for each; a refusal of one is its number.
 pub(crate) fn ask_all(number: u32, commands: &[Value]) -> Result<Vec<Value>> {
-    answers(&request(number, &commands, true)?.send()?)
+    let answers = answers(&request(number, &commands, true)?.send()?)?;
+    match answers.as_slice() {
+        [one] if commands.len() > 1 => Err(refused(one.as_i64().unwrap_or(RETRY))),
+        _ => Ok(answers),
+    }
 }
 
 /// The answer to a command.
@@ -104,16 +108,15 @@ pub(crate) fn tree() -> Result<impl Read> {
 pub(crate) fn news(since: &str) -> Result<Option<wire::News>> {
     let request = Request::post(HOST).path("sc").query("sn", since).query_secret("sid", &Secret::slot(SID));
     let answer = request.repeatable(true).send()?;
-    let told = match accepted(&answer) {
-        Ok(told) => told,
-        Err(error) if answer.status() != 200 || is_about_the_session(&error) => return Err(error),
-        Err(_) => return Ok(None),
-    };
-    serde_json::from_value(told).map(Some).map_err(|error| not_understood().detail(error.to_string()))
-}
-
-fn is_about_the_session(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::Unavailable(_) | ErrorKind::Denied)
+    if answer.status() != 200 {
+        return Err(meaning(&answer));
+    }
+    let told: Value = answer.json()?;
+    match told.as_i64().or_else(|| told.as_array()?.first()?.as_i64()) {
+        Some(number @ (RETRY | -4 | -18 | -19 | NO_SESSION | BLOCKED)) => Err(refused(number)),
+        Some(_) => Ok(None),
+        None => serde_json::from_value(told).map(Some).map_err(|error| not_understood().detail(error.to_string())),
+    }
 }
 
 /// Where a file can be read.

@@ -73,6 +73,12 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64URL_NOPAD.encode(bytes)
 }
 
+/// A new key, or a nonce.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let bytes = causeway_sdk::random(u32::try_from(N).unwrap_or_default());
+    bytes.try_into().map_err(|_| Error::new(ErrorKind::Internal, "there is no randomness"))
+}
+
 /// Blocks of these bytes, the last one filled up with zeros.
 fn padded(bytes: &[u8]) -> Vec<Block> {
     let (blocks, rest) = bytes.as_chunks();

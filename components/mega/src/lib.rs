@@ -4,17 +4,19 @@
 //! The password opens the master key while signing in, and that opens every node; both must be revealed to this component.
 //!
 //! `api.rs` has a function per command and the meaning of errors, `wire.rs` the shapes of answers, `crypto.rs` the ciphers, `tree.rs`
-//! what becomes of a node, `signing.rs` and `writes.rs` the two conversations that take several steps.
+//! what becomes of a node, `signing.rs` and `writes.rs` the two conversations that take several steps, `changes.rs` all other changes.
 
 use causeway_sdk::plan::MegaMac;
 use causeway_sdk::prelude::*;
 use serde_json::json;
 
 mod api;
+mod changes;
 mod crypto;
 mod signing;
 mod tree;
 mod wire;
+mod writes;
 
 use crypto::NodeKey;
 use tree::Keys;
@@ -87,7 +89,11 @@ impl Provider for Mega {
     fn traits(&self) -> Traits {
         Traits {
             signing_in: SigningIn::Session(0),
-            abilities: Abilities::COOKIES | Abilities::EMPTY_DIRECTORIES | Abilities::DUPLICATES,
+            abilities: Abilities::COOKIES
+                | Abilities::EMPTY_DIRECTORIES
+                | Abilities::DUPLICATES
+                | Abilities::ATOMIC_REPLACE
+                | Abilities::MOVE_DIRECTORIES,
             modified_step_ns: 1_000_000_000,
             paces: vec![Pace { origins: vec![api::HOST.to_owned()], interval_ms: 10, burst: 1, parallel: 1 }],
             ..Traits::default()
@@ -140,7 +146,11 @@ fn handle(node: &Node) -> Result<&str> {
 impl Mega {
     /// The key of a node that was shown.
     fn key(&self, node: &Node) -> Result<NodeKey> {
-        let key = node.version.as_deref().and_then(|version| Keys::load().map(|keys| keys.unwrap(version)).transpose());
+        let version = match &node.version {
+            Some(version) => Some(version.clone()),
+            None => causeway_sdk::known(handle(node)?).and_then(|placed| placed.entry.version),
+        };
+        let key = version.and_then(|version| Keys::load().map(|keys| keys.unwrap(&version)).transpose());
         key.unwrap_or_else(|| Err(Error::not_found("the provider has shown no such thing")))
     }
 }
@@ -169,14 +179,11 @@ impl Walking for Mega {
         }
         keys.store()?;
         if let Some(bin) = bin {
-            causeway_sdk::state::store(BIN, &bin, None)?;
+            causeway_sdk::state::store(tree::BIN, &bin, None)?;
         }
         Ok(Some(cursor))
     }
 }
-
-/// Where the handle of the rubbish bin is kept.
-const BIN: &str = "bin";
 
 /// A walk under way.
 struct Walk<'a, 'b> {
@@ -239,7 +246,10 @@ impl Changes for Mega {
                         changes.push(if *m != 0 && more { Change::Everything } else { removed(n) });
                     }
                 }
-                Event::Attributes { .. } => changes.push(Change::Everything),
+                Event::Attributes { n, at } => changes.extend(
+                    causeway_sdk::known(n)
+                        .map(|known| keys.renamed(known, at).map_or(Change::Everything, Change::Updated)),
+                ),
                 Event::Other => {}
             }
         }

@@ -1,7 +1,7 @@
 //! What nodes are taken for: which key opens them, and the entry that is made of them.
 //!
 //! A cookie is a node's handle. A version is its key, wrapped with the master key: a file has one content and one key for as long as
-//! it lives, and whoever reads or renames it later needs nothing else.
+//! it lives, and whoever reads or renames it later needs nothing else. Of folders, only the host's tree knows it.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,14 @@ use causeway_sdk::state;
 
 use crate::api;
 use crate::crypto::{self, Attributes, Block, Cipher, NodeKey};
-use crate::wire::{FILE, FOLDER, Node, ROOT, ShareKey};
+use crate::wire::{self, FILE, FOLDER, Node, ROOT, ShareKey};
 
 /// Where the keys of shared folders are kept, wrapped with the master key.
 const SHARES: &str = "shares";
+/// Where the handle of the rubbish bin is kept.
+pub(crate) const BIN: &str = "bin";
+/// Behind this, a folder's version has what is kept of its attributes besides the name: no command tells them.
+const REST: char = '.';
 /// So many fit.
 const MOST_SHARES: usize = 1_000;
 
@@ -67,7 +71,31 @@ impl Keys {
 
     /// The key that a version is.
     pub(crate) fn unwrap(&self, version: &str) -> Option<NodeKey> {
-        NodeKey::of(&self.master.decrypt_all(&crypto::decode(version)?))
+        let wrapped = version.split_once(REST).map_or(version, |(wrapped, _)| wrapped);
+        NodeKey::of(&self.master.decrypt_all(&crypto::decode(wrapped)?))
+    }
+
+    /// An entry of the tree under the attributes that it has now.
+    pub(crate) fn renamed(&self, known: Placed, sealed: &str) -> Option<Placed> {
+        let Placed { entry, parent, path } = known;
+        let key = self.unwrap(entry.version.as_deref()?)?;
+        let attributes = key.open_attributes(sealed)?;
+        let version = Some(self.version(&key, &attributes)?);
+        let modified = seconds(modified(&attributes)).or(entry.created);
+        Some(Placed { entry: Entry { name: name(&attributes)?.to_owned(), modified, version, ..entry }, parent, path })
+    }
+
+    /// What a node's version is.
+    fn version(&self, key: &NodeKey, attributes: &Attributes) -> Option<String> {
+        let wrapped = self.wrap(key);
+        match key {
+            NodeKey::Folder(_) if attributes.len() > 1 => {
+                let rest = attributes.iter().filter(|(name, _)| *name != "n");
+                let rest = serde_json::to_vec(&rest.collect::<BTreeMap<_, _>>()).ok()?;
+                Some(format!("{wrapped}{REST}{}", crypto::encode(&rest)))
+            }
+            _ => Some(wrapped),
+        }
     }
 
     /// A node as an entry; none if it cannot be deciphered, or is nothing that is shown.
@@ -83,17 +111,63 @@ impl Keys {
         let attributes = key.open_attributes(&node.a)?;
         let name = name(&attributes)?;
         let of = if node.t == FILE { Entry::file(name) } else { Entry::directory(name) };
-        let at = |seconds| Some(Instant { seconds, nanoseconds: 0 });
         let entry = Entry {
             cookie: Some(node.h.clone()),
             size: if node.t == FILE { node.s } else { None },
-            modified: modified(&attributes).or(Some(node.ts)).and_then(at),
-            created: at(node.ts),
-            version: Some(self.wrap(&key)),
+            modified: seconds(modified(&attributes).or(Some(node.ts))),
+            created: seconds(Some(node.ts)),
+            version: Some(self.version(&key, &attributes)?),
             ..of
         };
         Some(Placed { entry, parent: Some(node.p.clone()), path: None })
     }
+}
+
+/// All attributes of a folder that the tree knows.
+pub(crate) fn attributes_of(folder: &Entry) -> Attributes {
+    let rest = folder.version.as_deref().and_then(|version| version.split_once(REST));
+    let rest = rest.and_then(|(_, rest)| serde_json::from_slice(&crypto::decode(rest)?).ok());
+    let mut attributes: Attributes = rest.unwrap_or_default();
+    attributes.insert("n".to_owned(), folder.name.clone().into());
+    attributes
+}
+
+fn seconds(seconds: Option<i64>) -> Option<Instant> {
+    Some(Instant { seconds: seconds?, nanoseconds: 0 })
+}
+
+/// The handle of the rubbish bin, where it was forgotten: it comes early in the tree.
+fn find_bin() -> Result<String> {
+    struct Bin(Option<String>);
+    impl wire::Gathering for Bin {
+        fn node(&mut self, node: Node) -> Result<()> {
+            if node.t != wire::BIN {
+                return Ok(());
+            }
+            self.0 = Some(node.h);
+            Err(Error::new(ErrorKind::Internal, "the rest does not matter"))
+        }
+
+        fn share(&mut self, _: ShareKey) -> Result<()> {
+            Ok(())
+        }
+    }
+    let mut bin = Bin(None);
+    let read = wire::tree(api::tree()?, &mut bin);
+    match (bin.0, read) {
+        (Some(bin), _) => {
+            state::store(BIN, &bin, None)?;
+            Ok(bin)
+        }
+        (None, Ok(wire::Told::Refused(number))) => Err(api::refused(number)),
+        (None, Err(error)) => Err(error),
+        (None, Ok(wire::Told::Whole(_))) => Err(Error::unavailable("the account has no rubbish bin")),
+    }
+}
+
+/// The handle of the rubbish bin.
+pub(crate) fn bin() -> Result<String> {
+    state::load(BIN).map_or_else(find_bin, Ok)
 }
 
 /// The name among attributes; one that no path can hold is none.
