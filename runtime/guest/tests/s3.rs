@@ -83,7 +83,9 @@ mod catalog {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn every_component_of_the_directory_is_loaded() {
-        let house = House::new();
+        let powers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let grants = [("seafile".to_owned(), powers(&["foreign-hosts"])), ("mega".to_owned(), powers(&["reveal"]))];
+        let house = House::with(causeway_http::Policy::default(), grants.into());
         let directory = support::component("s3").parent().unwrap().to_owned();
         let mut heard = Vec::new();
         let (providers, refused) = house.catalog.load(&directory, |path| heard.push(path.to_owned())).await.unwrap();

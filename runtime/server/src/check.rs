@@ -39,9 +39,10 @@ pub(crate) struct Check {
     /// How many entries a large directory gets.
     #[arg(long, default_value_t = 1000)]
     many: usize,
-    /// A file of cases that are known to fail, a line each: the case, then why. A listed case that passes is a failure, too.
+    /// A file of cases that are known to fail, a line each: the case, then why. A listed case that passes is a
+    /// failure, too. May be given several times.
     #[arg(long, value_name = "FILE")]
-    known: Option<PathBuf>,
+    known: Vec<PathBuf>,
     /// Grant the component an interface that every operator must grant: reveal, foreign-hosts or assigned-hosts.
     #[arg(long, value_name = "INTERFACE", value_delimiter = ',')]
     grant: Vec<String>,
@@ -62,7 +63,7 @@ pub(crate) async fn run(check: Check) -> Result<(), String> {
         }
         bytes
     });
-    let known = known(check.known.as_ref(), &mut problems);
+    let known = known(&check.known, &mut problems);
     let given = std::fs::read_to_string(&check.settings).map_err(|error| error.to_string());
     let given = given.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
     let given = given.unwrap_or_else(|error| {
@@ -96,12 +97,14 @@ pub(crate) async fn run(check: Check) -> Result<(), String> {
 }
 
 /// The list of cases that are known to fail.
-fn known(file: Option<&PathBuf>, problems: &mut Vec<String>) -> BTreeMap<String, String> {
-    let Some(file) = file else { return BTreeMap::new() };
-    let text = std::fs::read_to_string(file).unwrap_or_else(|error| {
-        problems.push(format!("known: {}: {error}", file.display()));
-        String::new()
+fn known(files: &[PathBuf], problems: &mut Vec<String>) -> BTreeMap<String, String> {
+    let texts = files.iter().map(|file| {
+        std::fs::read_to_string(file).unwrap_or_else(|error| {
+            problems.push(format!("known: {}: {error}", file.display()));
+            String::new()
+        })
     });
+    let text = texts.collect::<Vec<_>>().join("\n");
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).map(|(case, why)| (case.into(), why.into())).collect()
 }

@@ -17,6 +17,7 @@ mod program;
 mod proxy;
 mod servers;
 mod stage;
+mod subject;
 
 use libtest_mimic::{Arguments, Conclusion};
 

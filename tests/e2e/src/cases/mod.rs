@@ -1,11 +1,13 @@
 //! The cases, one file for each thing that people rely on.
 
 mod bad_input;
+mod conformance;
 mod crash;
 mod down;
 mod house;
 mod large;
 mod main_job;
+mod pilots;
 mod scene;
 mod several;
 
@@ -19,6 +21,8 @@ macro_rules! trials {
 
 pub(crate) fn all() -> Vec<Trial> {
     let mut trials = trials![
+        conformance::s3_on_ceph_keeps_its_promises,
+        conformance::components_before_fakes_keep_their_promises,
         main_job::is_done_on_ceph,
         main_job::is_done_on_rclone,
         main_job::is_done_with_postgres_as_registry,
@@ -45,6 +49,10 @@ pub(crate) fn all() -> Vec<Trial> {
         several::a_local_folder_is_a_jail,
         several::memory_is_mounted_like_the_rest,
         several::an_alias_stands_for_a_place_in_s3,
+        pilots::azureblob_through_a_mount,
+        pilots::drive_through_a_mount,
+        pilots::mega_through_a_mount,
+        pilots::seafile_through_a_mount,
         house::wrong_settings_are_told_at_once,
         house::tenants_and_tokens_are_made_and_revoked,
         house::a_component_says_what_it_is,

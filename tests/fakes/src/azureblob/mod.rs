@@ -5,7 +5,7 @@
 //! Control verbs besides those of [`oauth`](crate::oauth): `copy-polls {"polls":n}` (a copy answers `pending` so often),
 //! `copy-fail {"times":n}` (the next copies fail), `lease` and `unlease {"account","container","blob"}`, `public {"account",
 //! "container","access"}`, `put {"account","container","blob","text"}` and `remove {"account","container","blob"}` (behind the client's
-//! back), `holds {"account"}` (the names that there are), `uncommitted {"account"}` (how many blocks nobody has committed).
+//! back), `sas {"account","container"}` (a URL that opens the account, or the container if one is named, for a day), `holds {"account"}` (the names that there are), `uncommitted {"account"}` (how many blocks nobody has committed).
 
 mod auth;
 mod blobs;
@@ -302,6 +302,11 @@ impl AzureBlob {
         let wanted = Some(text("account")).filter(|name| !name.is_empty()).unwrap_or("fakeaccount".into());
         let account = self.accounts.get_mut(&wanted)?;
         match verb {
+            "sas" => {
+                let query = auth::signed(&wanted, &text("container"), &account.key, world.now());
+                let url = format!("https://{wanted}.blob.core.windows.net/{}?{query}", text("container"));
+                return Some(json!({"url": url}));
+            }
             "copy-polls" => self.copy_polls = number("polls"),
             "copy-fail" => self.copy_failures = number("times"),
             "lease" | "unlease" => {

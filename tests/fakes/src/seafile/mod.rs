@@ -4,7 +4,7 @@
 //! Two users: `alice@fake.test`, and `olga@fake.test` whose sign-in wants a one-time code. Alice sees two libraries named `Docs`, her own
 //! first, and the encrypted `Secret`.
 //!
-//! Control verbs: `otp {"user","on"}`, `revoke-tokens`, `password {"user","password"}`, `version {"version"}`, `quota {"bytes"}`,
+//! Control verbs: `token {"user"}` (what its sign-in gives), `otp {"user","on"}`, `revoke-tokens`, `password {"user","password"}`, `version {"version"}`, `quota {"bytes"}`,
 //! `max-size {"bytes"}`, `permission {"library","permission"}`, `lock`/`unlock {"library","path"}`, `forget-keys` (encrypted libraries
 //! are locked again), `expire-links`, `strict {"on"}` (`/seafhttp/` refuses requests that carry an `Authorization`),
 //! `loose-types {"on"}` (`encrypted` is told as `""`, `0` or `1`), `put {"library","path","text"}`, `mkdir` and `remove {"library","path"}` (behind the client's back), `holds {"library"}` (all paths),
@@ -157,6 +157,11 @@ impl Seafile {
         let bytes = body.get("bytes").and_then(Value::as_u64);
         let now = world.now();
         match verb {
+            "token" => {
+                let token = world.hex(40);
+                self.tokens.insert(token.clone(), text("user"));
+                return Some(json!({"token": token}));
+            }
             "otp" => self.users.iter_mut().find(|user| user.email == text("user"))?.one_time_code = on.then_some(CODE),
             "password" => {
                 self.users.iter_mut().find(|user| user.email == text("user"))?.password = text("password");
