@@ -44,6 +44,10 @@ impl GuestStorage {
             Arc::new(SealedLog { log, backend: self.asking.backend.clone(), path: intent.path.to_string() });
         let outcome =
             transfer::write(self.asking.backend.egress.clone(), writing.clone(), content.clone(), log.clone()).await?;
+        if let (Some(walked), Some(replaced)) = (&self.walked, &existing) {
+            // What stands there now, if it is the same node, is put there again.
+            walked.removed(replaced);
+        }
         let pending = matches!(outcome, Outcome::Pending(_));
         let done = self.after(outcome, &place, &intent.path).await;
         if pending && done.as_ref().err().is_none_or(|error| !error.is_passing()) {
