@@ -53,7 +53,8 @@ impl GuestStorage {
     pub(super) async fn sure(&self, node: &Node) -> Result<types::Node> {
         let parent = node.path.parent().unwrap_or_default();
         let old = self.is_old(&parent);
-        let kept = self.hold_against_provider(&parent).await?;
+        // A tree is at hand to look in: the way there is as young as that.
+        let kept = self.walked.is_none() && self.hold_against_provider(&parent).await?;
         if !kept {
             // Something else may lie there by now.
             let found = self.stat_found(&node.path).await?.ok_or_else(|| Error::not_found(&node.path))?;

@@ -35,7 +35,7 @@ impl GuestStorage {
             self.asking.backend.clone(),
             place.parent.clone(),
             place.name.clone(),
-            existing,
+            existing.clone(),
             intent,
             content.clone(),
         )?;
