@@ -95,6 +95,8 @@ impl Provider for Mega {
                 | Abilities::ATOMIC_REPLACE
                 | Abilities::MOVE_DIRECTORIES,
             modified_step_ns: 1_000_000_000,
+            // The news are asked for once a second.
+            lag_ms: 1_000,
             paces: vec![Pace { origins: vec![api::HOST.to_owned()], interval_ms: 10, burst: 1, parallel: 1 }],
             ..Traits::default()
         }
