@@ -369,6 +369,11 @@ impl Ground {
         futures::stream::iter((0..many).map(put)).buffer_unordered(8).try_collect().await
     }
 
+    /// Lets so much time go by that what the storage may still know from a moment ago is no answer any more.
+    pub(crate) async fn outlast_what_was_heard(&self) {
+        tokio::time::sleep(Duration::from_millis(self.features.lag_ms.into())).await;
+    }
+
     /// Waits for as long as changes believe a way of ids without asking; where there are no ids nothing is believed.
     pub(crate) async fn outlast_a_way(&self, seen: &Node) {
         if seen.cookie.is_some() {

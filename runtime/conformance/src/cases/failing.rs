@@ -435,6 +435,7 @@ async fn ends(ground: &Ground, sky: Sky, kinds: &[ErrorKind]) -> Outcome {
     let storm = ground.storm()?;
     let node = some_file(ground, 17).await?;
     let path: Path = node.path.clone();
+    ground.outlast_what_was_heard().await;
     for what in ["look-up", "list", "write", "remove"] {
         storm.befall(0, usize::MAX, sky.clone());
         let began = Instant::now();
@@ -495,6 +496,7 @@ async fn refused_for_good(ground: &Ground) -> Outcome {
     // Where the sign-in is obtained is not where it is refused: who cannot even renew it has lost it for good.
     storm.clear();
     ground.stat(&node.path).await?;
+    ground.outlast_what_was_heard().await;
     storm.befall_there(0, usize::MAX, answer(401, &[]));
     let seen = ground.storage.stat(&node.path).await;
     let asked = storm.seen();
