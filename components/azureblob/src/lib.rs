@@ -85,7 +85,8 @@ impl Provider for AzureBlob {
         }
         let signed = self.signs();
         if let Some(span) = range.filter(|_| signed) {
-            request = request.header("x-ms-range", format!("bytes={}-{}", span.offset, span.offset + span.size.max(1) - 1));
+            request =
+                request.header("x-ms-range", format!("bytes={}-{}", span.offset, span.offset + span.size.max(1) - 1));
         }
         let mut plan = Plan::get(self.authorize(request, 0)?).size(size);
         if signed {

@@ -8,7 +8,7 @@ use causeway_http::uses::SecretUse;
 use causeway_http::{Origin, Pace, Way};
 use causeway_storage::{
     Act, Can, ConsentRequest, Descriptor, Encoding, Error, ErrorKind, Features, NormalForm, OpenError, Opening,
-    OptionKind, Problem, Provider, Result, Sameness, Secret, Settings, SignIn, Storage,
+    OptionKind, Problem, Provider, Result, Sameness, Secret, Settings, SignIn, Storage, Value,
 };
 
 use crate::backend::{Backend, Space};
@@ -89,7 +89,26 @@ impl GuestProvider {
                 Err(error) => problems.push(Problem::new(&option.name, error.message)),
             }
         }
+        for (name, url) in self.public_urls(settings) {
+            match Origin::of_endpoint(&url, false) {
+                Ok(origin) => origins.push(origin),
+                Err(error) => problems.push(Problem::new(name, error.message)),
+            }
+        }
         if problems.is_empty() { Ok(origins) } else { Err(problems) }
+    }
+
+    /// The URLs that stand in secrets, in fields that are declared public.
+    fn public_urls(&self, settings: &Settings) -> Vec<(String, String)> {
+        let mut urls = Vec::new();
+        for (name, uses) in self.uses.iter() {
+            let Some(Value::Secret(document)) = settings.get(name) else { continue };
+            let fields = uses.public_fields.iter().filter_map(|field| causeway_http::document_field(document, field));
+            let texts = fields.filter_map(|field| String::from_utf8(field.expose().to_vec()).ok());
+            let found = texts.filter(|text| text.starts_with("https://") || text.starts_with("http://"));
+            urls.extend(found.map(|url| (name.clone(), url)));
+        }
+        urls
     }
 
     /// What may be done with each secret under these settings: where a placement names an endpoint option, that endpoint.

@@ -22,7 +22,10 @@ macro_rules! trials {
 pub(crate) fn all() -> Vec<Trial> {
     let mut trials = trials![
         conformance::s3_on_ceph_keeps_its_promises,
-        conformance::components_before_fakes_keep_their_promises,
+        conformance::azureblob_keeps_its_promises,
+        conformance::drive_keeps_its_promises,
+        conformance::mega_keeps_its_promises,
+        conformance::seafile_keeps_its_promises,
         main_job::is_done_on_ceph,
         main_job::is_done_on_rclone,
         main_job::is_done_with_postgres_as_registry,
