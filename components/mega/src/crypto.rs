@@ -247,3 +247,80 @@ pub(crate) fn fingerprint_seconds(fingerprint: &str) -> Option<i64> {
     let seconds = rest.get(..usize::from(*length)).filter(|seconds| seconds.len() <= 8)?;
     i64::try_from(seconds.iter().rev().fold(0_u64, |seconds, byte| seconds << 8 | u64::from(*byte))).ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn counted<const N: usize>(from: u8) -> [u8; N] {
+        std::array::from_fn(|at| from + u8::try_from(at).unwrap())
+    }
+
+    /// The key that a cipher has shows in what it makes of nothing.
+    fn same(one: &Cipher, key: &str) -> bool {
+        let key: Block = data_encoding::HEXLOWER.decode(key.as_bytes()).unwrap().try_into().unwrap();
+        one.encrypt([0; 16]) == Cipher::new(&key).encrypt([0; 16])
+    }
+
+    #[test]
+    fn passwords_become_keys_and_proofs() {
+        let old = Credential::old(b"hunter2-long-password", "alice@example.com");
+        assert!(same(&old.key, "1e91b6a3a0f6efbb1e4ef5ca1c83735e"));
+        assert_eq!(old.proof, "eawoZ4Uxt0A");
+        let new = Credential::new(b"hunter2", &counted::<32>(0));
+        assert!(same(&new.key, "a0ace7a032490b488236b542e885bf80"));
+        assert_eq!(new.proof, "30MHLEivG4BoV04SolRdrw");
+    }
+
+    #[test]
+    fn a_files_key_holds_nonce_and_mac() {
+        let mac: [u8; 8] = 0x7d31_2c46_0af5_2681_u64.to_be_bytes();
+        let key = NodeKey::of_file(&counted(0), &counted(0x10), &mac);
+        assert_eq!(key.cipher_key(), counted(0));
+        assert_eq!(key.nonce_and_mac(), Some((counted(0x10), mac)));
+        let wrapped = encode(&Cipher::new(&counted(0x20)).encrypt_all(key.bytes()));
+        assert_eq!(wrapped, "D4D343gGGj6xKZ_SHfdKp2DN3IB_f7fruYLkjHtNk1I");
+        assert_eq!(NodeKey::of(&Cipher::new(&counted(0x20)).decrypt_all(&decode(&wrapped).unwrap())), Some(key));
+    }
+
+    #[test]
+    fn attributes_open_with_their_key_and_no_other() {
+        let key = NodeKey::Folder(counted(0));
+        let attributes = Attributes::from_iter([("n".to_owned(), "a.txt".into())]);
+        let sealed = key.seal_attributes(&attributes).unwrap();
+        assert_eq!(sealed, "fqqkyjEYIL8ICI_yr0VfeG93fIcwnt630aalwouNGQM");
+        assert_eq!(key.open_attributes(&sealed), Some(attributes));
+        assert_eq!(NodeKey::Folder(counted(1)).open_attributes(&sealed), None);
+    }
+
+    #[test]
+    fn a_session_keeps_its_leading_zeros() {
+        // To the power of one, everything stays as it is.
+        let (p, q) = ([0xff_u8; 24], [0xfe_u8; 24]);
+        let mpi = |bytes: &[u8]| [&u16::try_from(bytes.len() * 8).unwrap().to_be_bytes()[..], bytes].concat();
+        let mut opened = [0_u8; 46];
+        opened[1..44].copy_from_slice(&[7; 43]);
+        opened[16..27].copy_from_slice(b"AbCdEfGhIjK");
+        let master = Cipher::new(&counted(0));
+        let mut key = [mpi(&p), mpi(&q), mpi(&[1])].concat();
+        key.resize(key.len().next_multiple_of(16), 0);
+        let (key, challenge) = (encode(&master.encrypt_all(&key)), encode(&mpi(&opened[1..])));
+        let id = session(&master, &key, &challenge, "AbCdEfGhIjK").unwrap();
+        assert_eq!(decode(&id).unwrap(), &opened[..43]);
+        assert_eq!(session(&master, &key, &challenge, "AbCdEfGhIjk"), None);
+    }
+
+    #[test]
+    fn fingerprints_tell_a_time() {
+        let seconds = 1_700_000_000_u32.to_le_bytes();
+        let bytes = [&[0; 16][..], &[4], &seconds].concat();
+        assert_eq!(fingerprint_seconds(&encode(&bytes)), Some(1_700_000_000));
+        assert_eq!(fingerprint_seconds(&encode(&bytes[..18])), None);
+    }
+
+    #[test]
+    fn other_alphabets_are_read_too() {
+        assert_eq!(decode("-_8"), decode("+/8="));
+    }
+}

@@ -29,16 +29,18 @@ const MOST_WAITING: usize = 10_000;
 
 /// The settings of one backend.
 #[derive(Debug, Options)]
-#[expect(dead_code, reason = "some change nothing here: options-without-effect.txt")]
 pub struct Settings {
     /// Say more in the log.
     #[option(advanced)]
+    #[expect(dead_code)]
     debug: bool,
     /// What this backend is, for people.
     #[option(advanced)]
+    #[expect(dead_code)]
     description: String,
     /// Which characters are replaced in names.
     #[option(advanced, encoding, default = "50331650")]
+    #[expect(dead_code, reason = "the host does it")]
     encoding: String,
     /// Remove for good instead of moving to the rubbish bin.
     #[option(advanced)]
@@ -48,6 +50,7 @@ pub struct Settings {
     pass: Secret,
     /// Transfer contents over TLS, too.
     #[option(advanced)]
+    #[expect(dead_code)]
     use_https: bool,
     /// The e-mail address of the account.
     #[option(required, identity)]

@@ -151,7 +151,8 @@ impl<'a> Sink<'a> {
         if self.found.len() < PUSHED { Ok(()) } else { self.flush() }
     }
 
-    pub(crate) fn flush(&mut self) -> Result<()> {
+    /// Hands over what is left.
+    pub fn flush(&mut self) -> Result<()> {
         if self.found.is_empty() { Ok(()) } else { (self.push)(std::mem::take(&mut self.found)) }
     }
 }
