@@ -22,14 +22,6 @@ impl GuestStorage {
         let _alone = self.locks.changing(vec![intent.path.clone()]).await;
         let place = self.place(&intent.path, intent.existing.as_ref()).await?;
         let existing = self.sure_maybe(intent.existing.as_ref()).await?;
-        // A write that was begun before may have made what stands there.
-        if let Some(walked) = self.walked.as_ref().filter(|_| self.features.can.contains(Can::DUPLICATES))
-            && log.load().await?.is_none()
-        {
-            walked.up_to_now().await?;
-            let name = self.asking.backend.encoding.to_people(&place.name);
-            walked.is_free(&place.parent, &name, &[existing.as_ref()])?;
-        }
         let writing = Writing::new(
             self.asking.component.clone(),
             self.asking.backend.clone(),
@@ -42,6 +34,14 @@ impl GuestStorage {
         let writing = Arc::new(writing);
         let log: Arc<dyn WriteLog> =
             Arc::new(SealedLog { log, backend: self.asking.backend.clone(), path: intent.path.to_string() });
+        // A write that was begun before may itself have made what stands there.
+        if let Some(walked) = self.walked.as_ref().filter(|_| self.features.can.contains(Can::DUPLICATES))
+            && log.load().await?.is_none_or(|record| record.is_empty())
+        {
+            walked.up_to_now().await?;
+            let name = self.asking.backend.encoding.to_people(&place.name);
+            walked.is_free(&place.parent, &name, &[existing.as_ref()])?;
+        }
         let outcome =
             transfer::write(self.asking.backend.egress.clone(), writing.clone(), content.clone(), log.clone()).await?;
         if let (Some(walked), Some(replaced)) = (&self.walked, &existing) {
