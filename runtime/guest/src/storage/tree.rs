@@ -445,6 +445,32 @@ mod tests {
     }
 
     #[test]
+    fn a_file_holds_nothing_that_is_shown() {
+        let mut tree = tree();
+        tree.put("f", At::InRoot, entry("f", "file", Kind::File)).unwrap();
+        tree.put("old", below("f"), entry("old", "file", Kind::File)).unwrap();
+        assert_eq!(tree.path(tree.find("old").unwrap()), None);
+        assert_eq!(shown(&tree, ROOT), ["file"]);
+    }
+
+    #[test]
+    fn what_waits_is_known_by_what_it_waits_for() {
+        let mut tree = tree();
+        let version = Some(Version("key".into()));
+        tree.put("a", below("bin"), Entry { version: version.clone(), ..directory("a") }).unwrap();
+        tree.put("b", below("bin"), directory("b")).unwrap();
+        let (a, b) = (tree.find("a").unwrap(), tree.find("b").unwrap());
+        assert_eq!(tree.below("bin", None, 9), [a, b]);
+        assert_eq!(tree.below("bin", Some(a), 9), [b]);
+        let (known, parent) = tree.known(a).unwrap();
+        assert_eq!((known.version, parent), (version, Some("bin")));
+        // The version of a directory is nobody's but the component's.
+        assert_eq!(tree.entry(a).unwrap().version, None);
+        tree.put("bin", At::InRoot, directory("bin")).unwrap();
+        assert_eq!(tree.below("bin", None, 9), [a, b]);
+    }
+
+    #[test]
     fn a_directory_in_itself_is_refused_and_nothing_changes() {
         let mut tree = tree();
         tree.put("a", At::InRoot, directory("a")).unwrap();
