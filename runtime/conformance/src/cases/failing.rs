@@ -494,6 +494,7 @@ async fn refused_for_good(ground: &Ground) -> Outcome {
     let storm = ground.storm()?;
     let node = some_file(ground, 20).await?;
     // Where the sign-in is obtained is not where it is refused: who cannot even renew it has lost it for good.
+    ground.outlast_what_was_heard().await;
     storm.clear();
     ground.stat(&node.path).await?;
     ground.outlast_what_was_heard().await;
