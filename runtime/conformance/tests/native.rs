@@ -1,4 +1,5 @@
 //! The storages that are not components, held to their promises; and the suite itself, held to the contract.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // All of it is a test.
 
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;

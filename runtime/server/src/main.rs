@@ -31,7 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the API and the mounts.
-    Serve(config::Given),
+    Serve(Box<config::Given>),
     /// Make, list and revoke tenants.
     Tenant {
         #[command(subcommand)]
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match cli.command {
-            Command::Serve(given) => serve::run(given).await,
+            Command::Serve(given) => serve::run(*given).await,
             Command::Tenant { action } => commands::tenant(action).await,
             Command::Token { action } => commands::token(action).await,
             Command::Provider { action } => commands::provider(action).await,
