@@ -13,11 +13,19 @@ const TOGETHER: usize = 200;
 
 impl Mega {
     /// The command that removes a node as the settings want it.
-    pub(crate) fn removal(&self, handle: &str) -> Result<Value> {
+    fn removal(&self, handle: &str) -> Result<Value> {
         if self.0.hard_delete {
             return Ok(json!({"a": "d", "n": handle}));
         }
         Ok(json!({"a": "m", "n": handle, "t": tree::bin()?}))
+    }
+
+    /// Removes what something else has taken the place of; that it is gone already is as good.
+    pub(crate) fn replace(&self, handle: &str) -> Result<()> {
+        match api::ask(self.removal(handle)?).and_then(api::done) {
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn remove(&self, node: &Node) -> Result<Outcome> {
@@ -26,8 +34,7 @@ impl Mega {
     }
 
     /// The entry of the node that a command made.
-    pub(crate) fn made(&self, answer: Option<Value>) -> Result<Entry> {
-        let made: wire::Made = api::understood(answer.unwrap_or_default())?;
+    pub(crate) fn made(&self, made: wire::Made) -> Result<Entry> {
         let keys = Keys::load()?;
         let entry = made.f.iter().find_map(|node| keys.entry(node));
         entry.map(|placed| placed.entry).ok_or_else(|| Error::unavailable("the provider does not show what it made"))
@@ -67,7 +74,7 @@ impl Directories for Mega {
         let wrapped = Keys::load()?.wrap(&key);
         let node = json!({"h": "xxxxxxxx", "t": wire::FOLDER, "a": key.seal_attributes(&attributes)?, "k": wrapped});
         let made = api::ask(json!({"a": "p", "t": handle(parent)?, "n": [node]}))?;
-        Ok(Outcome::Done(Some(self.made(Some(made))?)))
+        Ok(Outcome::Done(Some(self.made(made)?)))
     }
 
     /// It would go with all that is in it; the host has seen that nothing is.
@@ -104,10 +111,7 @@ impl Moving for Mega {
             return Err(error);
         }
         if let Some(replaced) = replaces {
-            match self.remove(replaced) {
-                Err(error) if error.kind != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            self.replace(handle(replaced)?)?;
         }
         Ok(Outcome::Done(Some(Entry { name: name.to_owned(), ..entry })))
     }
@@ -131,16 +135,11 @@ impl Copying for Mega {
         attributes.insert("n".to_owned(), name.into());
         let (sealed, wrapped) = (key.seal_attributes(&attributes)?, Keys::load()?.wrap(&key));
         let copy = json!({"h": handle(node)?, "t": wire::FILE, "a": sealed, "k": wrapped});
-        let mut commands = vec![json!({"a": "p", "t": handle(parent)?, "n": [copy]})];
+        let made = self.made(api::ask(json!({"a": "p", "t": handle(parent)?, "n": [copy]}))?)?;
         if let Some(replaced) = replaces {
-            commands.push(self.removal(handle(replaced)?)?);
+            self.replace(handle(replaced)?)?;
         }
-        let mut answers = api::ask_all(api::number(), &commands)?.into_iter();
-        let made = self.made(answers.next())?;
-        match answers.next().map(api::done) {
-            Some(Err(error)) if error.kind != ErrorKind::NotFound => Err(error),
-            _ => Ok(Outcome::Done(Some(made))),
-        }
+        Ok(Outcome::Done(Some(made)))
     }
 }
 

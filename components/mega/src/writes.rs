@@ -91,17 +91,10 @@ impl Writing for Mega {
         let token = receipts.iter().max_by_key(|receipt| receipt.number).map(|receipt| &receipt.receipt);
         let token = token.ok_or_else(|| Error::unavailable("the provider never said that it has all"))?;
         let node = json!({"h": token, "t": wire::FILE, "a": session.attributes, "k": session.wrapped});
-        let mut commands = vec![json!({"a": "p", "t": session.parent, "n": [node]})];
-        if let Some(replaced) = &session.replaced {
-            commands.push(self.removal(replaced)?);
-        }
-        let mut answers = api::ask_all(session.number, &commands)?.into_iter();
-        let made = self.made(answers.next())?;
-        match answers.next().map(api::done) {
-            // What was to be replaced is gone already.
-            Some(Err(error)) if error.kind != ErrorKind::NotFound => Err(error),
-            _ => Ok(Outcome::Done(Some(made))),
-        }
+        let made = self.made(api::ask_as(session.number, &json!({"a": "p", "t": session.parent, "n": [node]}))?)?;
+        // Not in one request with that: one command of several can fail alone, and then the old file must stay.
+        session.replaced.as_deref().map_or(Ok(()), |replaced| self.replace(replaced))?;
+        Ok(Outcome::Done(Some(made)))
     }
 
     /// What was not made a file goes by itself.
