@@ -10,6 +10,7 @@ use causeway_cache::{Action, Base, Batch, Intent, ObjectKey, Seen};
 use causeway_storage::{Entry, Kind, Path, Result};
 
 use crate::file::{Held, blocking};
+use crate::stale::Stale;
 use crate::view::last_touching;
 use crate::volume::{State, Volume, Working};
 
@@ -40,7 +41,7 @@ impl Volume {
             _ => None,
         };
         let kept = written.as_ref().and_then(|_| kept_at(&intent.action, &outcome));
-        let commit = {
+        let (commit, now) = {
             let mut state = self.state();
             let now = self.learn(&mut state, &intent.action, &outcome);
             let (_, commit) = self.journal().change(|batch| {
@@ -72,11 +73,16 @@ impl Volume {
                     let _ = working.became.set(seen.clone());
                 }
             }
-            commit
+            (commit, now)
         };
         self.journal().wait(commit).await?;
         if let Some(working) = written {
             self.put_away(&working, kept).await;
+        }
+        // The provider may keep other times than were written, and what was overtaken shows something else altogether.
+        now.into_iter().for_each(|(path, _)| self.announce(Stale::Entry(path)));
+        if matches!(outcome, Outcome::Overtaken) {
+            intent.action.paths().for_each(|path| self.announce(Stale::Below(path.clone())));
         }
         Ok(())
     }

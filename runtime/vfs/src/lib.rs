@@ -20,6 +20,7 @@ mod known;
 mod listing;
 mod patience;
 mod pattern;
+mod stale;
 mod upload;
 mod vfs;
 mod view;
@@ -27,5 +28,6 @@ mod volume;
 
 pub use aside::{SetAside, set_aside};
 pub use error::VfsError;
+pub use stale::{Listener, Stale};
 pub use vfs::{CacheMode, Close, DirectoryEntry, OpenMode, SetAttributes, Vfs, VfsConfig};
 pub use volume::{Attributes, Event, Pending, Volume};

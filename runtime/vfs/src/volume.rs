@@ -23,6 +23,7 @@ use crate::content::{Content, Way};
 use crate::file::OpenFile;
 use crate::known::{Known, Settled};
 use crate::patience::Patience;
+use crate::stale::{Announcer, Listener, Stale};
 use crate::upload::Wait;
 use crate::view::{Place, Resolved, resolve};
 
@@ -50,6 +51,7 @@ pub struct Volume {
     pub(crate) sent: AtomicU64,
     /// What each mount asks of the cache.
     wishes: Mutex<HashMap<u64, Wish>>,
+    announcer: Announcer,
 }
 
 /// What one mount asks of the cache. The largest of all mounts' wishes counts.
@@ -233,6 +235,7 @@ impl Volume {
             uploader: Mutex::default(),
             sent: AtomicU64::new(0),
             wishes: Mutex::default(),
+            announcer: Announcer::new(),
         });
         let uploader = tokio::spawn(crate::upload::run(volume.clone()));
         *volume.uploader.lock().unwrap_or_else(PoisonError::into_inner) = Some(uploader);
@@ -284,6 +287,15 @@ impl Volume {
         // Whether it ended in time is what the answer says.
         let _ = tokio::time::timeout(most, drained).await;
         self.pending()
+    }
+
+    /// Hears what mounts must not trust any more, from now on.
+    pub fn listen(&self) -> Listener {
+        self.announcer.listen()
+    }
+
+    pub(crate) fn announce(&self, stale: Stale) {
+        self.announcer.tell(stale);
     }
 
     /// What happened lately, oldest first.
