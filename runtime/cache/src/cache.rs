@@ -73,6 +73,7 @@ impl Cache {
         })?;
         Ok(Arc::new(Scope {
             cache: self.clone(),
+            tenant: tenant.into(),
             prefix,
             journal,
             open: Mutex::default(),
@@ -107,6 +108,7 @@ struct Counted {
 /// The part of the cache that belongs to one backend.
 #[derive(Debug)]
 pub struct Scope {
+    tenant: Arc<str>,
     prefix: String,
     journal: Journal,
     open: OpenObjects,
@@ -117,6 +119,11 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Whose it is.
+    pub fn tenant(&self) -> &Arc<str> {
+        &self.tenant
+    }
+
     /// The backend's journal.
     pub fn journal(&self) -> &Journal {
         &self.journal
@@ -205,6 +212,28 @@ impl Scope {
         remove_file(&object.path)
     }
 
+    /// Begins to make the file of a complete object a working copy, which is its whole content: gives it a second name.
+    /// Whoever has the file open goes on with it. Nobody else may use the object. Blocking, for a moment.
+    pub fn take_over(&self, object: &Object) -> Result<Arc<Staged>> {
+        let id = self.cache.ids.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Staged::adopt(&self.cache.content, id, &object.path)?))
+    }
+
+    /// In the same step as `batch`, which names the working copy that was made of it, lets an object go. Call
+    /// [`Scope::taken_over`] when the step is on disk.
+    pub fn let_go(&self, batch: &mut Batch<'_>, object: &Object) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.key);
+        batch.delete_object(object.key.record_key(&self.prefix));
+        object.disown();
+        let mut room = self.room();
+        room.clean_bytes = room.clean_bytes.saturating_sub(object.present_bytes());
+    }
+
+    /// Takes away the name that a file had as an object. Blocking.
+    pub fn taken_over(&self, object: &Object) -> Result<()> {
+        remove_file(&object.path)
+    }
+
     /// In the same step as `batch`, makes an uploaded working copy the content of the version that its upload made. Call
     /// [`Scope::kept`] when the step is on disk. The copy has no holes.
     pub fn keep(&self, batch: &mut Batch<'_>, staged: &Staged, key: &ObjectKey) {
@@ -218,6 +247,13 @@ impl Scope {
     /// Deletes what a kept working copy no longer needs. Blocking.
     pub fn kept(&self, staged: &Staged) {
         staged.delete_log();
+    }
+
+    /// A file on the disk of the cache that has no name and is gone when it is closed. Blocking.
+    pub fn nameless_file(&self) -> Result<File> {
+        let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        Ok(rustix::fs::open(&self.cache.content, flags, mode).map_err(std::io::Error::from)?.into())
     }
 
     /// Where the upload of an intent writes down how far it got.

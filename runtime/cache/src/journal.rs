@@ -366,6 +366,10 @@ impl<'a> Batch<'a> {
         self.changes.push(Change::SetTime(path.clone(), time));
     }
 
+    pub(crate) fn delete_object(&mut self, key: String) {
+        self.ops.push(Op { table: Table::Objects, key, value: None });
+    }
+
     pub(crate) fn put_object(&mut self, key: String, record: &ObjectRecord) {
         self.ops.push(Op { table: Table::Objects, key, value: serde_json::to_vec(record).ok() });
     }

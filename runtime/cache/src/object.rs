@@ -90,6 +90,11 @@ impl Object {
         self.state.read().unwrap_or_else(PoisonError::into_inner).present.missing(span)
     }
 
+    /// The file that holds it, opened anew to be read by others; only of use while all of it is here. Blocking.
+    pub fn open_file(&self) -> Result<File> {
+        Ok(File::open(&self.path)?)
+    }
+
     /// Whether all of it is here.
     pub fn is_complete(&self) -> bool {
         self.state.read().unwrap_or_else(PoisonError::into_inner).present.contains(Span::new(0, self.size))
@@ -125,6 +130,13 @@ impl Object {
         }
     }
 
+    /// Takes back what was marked: it turned out to be of another version.
+    pub fn unmark(&self, span: Span) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.present.remove(span);
+        state.unsaved = true;
+    }
+
     /// Throws away what was fetched, to make room. Blocking.
     pub fn empty(&self) -> Result<()> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +145,14 @@ impl Object {
         state.unsaved = true;
         self.file.set_len(0)?;
         Ok(self.file.set_len(self.size)?)
+    }
+
+    /// Its file belongs to a working copy from now on.
+    pub(crate) fn disown(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.recorded = true;
+        state.unsaved = false;
+        state.used = i64::MAX;
     }
 
     /// Whether a record names it.
@@ -150,7 +170,7 @@ impl Object {
         let present = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             // To order by age, a minute is exact enough, and spares a commit for each of many short looks.
-            if !state.unsaved && used - state.used < 60 {
+            if !state.unsaved && used.saturating_sub(state.used) < 60 {
                 return Ok(None);
             }
             state.unsaved = false;

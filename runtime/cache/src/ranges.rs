@@ -45,6 +45,21 @@ impl Ranges {
         }
     }
 
+    /// Forgets what lies within `span`.
+    pub fn remove(&mut self, span: Span) {
+        let touched = self.0.range(..span.end()).rev().take_while(|(_, end)| **end > span.offset);
+        let touched: Vec<(u64, u64)> = touched.map(|(&start, &end)| (start, end)).collect();
+        for (start, end) in touched {
+            self.0.remove(&start);
+            if start < span.offset {
+                self.0.insert(start, span.offset);
+            }
+            if end > span.end() {
+                self.0.insert(span.end(), end);
+            }
+        }
+    }
+
     /// What of `span` is not in the set, in order.
     pub fn missing(&self, span: Span) -> Vec<Span> {
         let mut missing = Vec::new();
@@ -93,6 +108,16 @@ mod tests {
         assert_eq!(ranges(&[(0, 4), (8, 12), (4, 8)]), ranges(&[(0, 12)]));
         assert_eq!(ranges(&[(2, 4), (6, 8), (0, 10)]), ranges(&[(0, 10)]));
         assert_eq!(ranges(&[(0, 10), (2, 4)]), ranges(&[(0, 10)]));
+    }
+
+    #[test]
+    fn what_is_removed_leaves_what_is_around_it() {
+        let mut ranges = ranges(&[(0, 4), (6, 10), (12, 14)]);
+        ranges.remove(Span::new(2, 6));
+        let left: Vec<_> = ranges.iter().map(|span| (span.offset, span.end())).collect();
+        assert_eq!(left, [(0, 2), (8, 10), (12, 14)]);
+        ranges.remove(Span::new(0, 20));
+        assert_eq!(ranges, Ranges::default());
     }
 
     #[test]

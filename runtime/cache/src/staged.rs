@@ -53,6 +53,8 @@ struct State {
     records: u64,
     last: Option<(u64, Span)>,
     rewrite_at: u64,
+    /// It is written past this object: the file itself knows its size and time.
+    passed: bool,
     /// Its names are gone: who has it open goes on, but there is nothing left to remember.
     deleted: bool,
 }
@@ -81,6 +83,14 @@ impl Staged {
             }
         }
         Ok((staged, file))
+    }
+
+    /// The whole content of an existing file, which gets a second name.
+    pub(crate) fn adopt(directory: &Path, id: u64, existing: &Path) -> Result<Staged> {
+        let path = directory.join(format!("s-{id:016x}"));
+        std::fs::hard_link(existing, &path)?;
+        let size = std::fs::metadata(&path)?.len();
+        Ok(Staged { id, path, based: false, state: Mutex::new(State::new(size, 0)) })
     }
 
     /// A copy that an earlier process left.
@@ -113,7 +123,27 @@ impl Staged {
 
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
-        self.lock().size
+        self.size_now(&mut self.lock())
+    }
+
+    /// From now on it is written past this object, through a descriptor that the kernel has. Only for a copy that began
+    /// as a whole: one with holes cannot be read that way.
+    pub fn pass(&self) {
+        self.lock().passed = true;
+    }
+
+    /// Whether it is.
+    pub fn is_passed(&self) -> bool {
+        self.lock().passed
+    }
+
+    fn size_now(&self, state: &mut State) -> u64 {
+        if state.passed
+            && let Ok(metadata) = self.open(state).and_then(|file| Ok(file.metadata()?))
+        {
+            state.size = metadata.len();
+        }
+        state.size
     }
 
     /// When it was last changed: the time that was set, else that of the last write.
@@ -143,9 +173,34 @@ impl Staged {
             }
             self.record(&mut state, Record::Present(span))
         } else {
-            state.size = state.size.max(span.end());
+            state.size = self.size_now(&mut state).max(span.end());
             if state.modified.is_some() { self.record(&mut state, Record::Modified(None)) } else { Ok(()) }
         }
+    }
+
+    /// Reads from `file`, which is this copy, as many bytes as the buffer holds and the copy has, if none of them is the
+    /// base's. Blocking.
+    pub fn read_own(&self, file: &File, offset: u64, buffer: &mut [u8]) -> Result<Option<usize>> {
+        let size = {
+            let mut state = self.lock();
+            let size = self.size_now(&mut state).saturating_sub(offset).min(buffer.len() as u64);
+            if !state.holes(Span::new(offset, size)).is_empty() {
+                return Ok(None);
+            }
+            usize::try_from(size).map_err(Error::internal)?
+        };
+        // A cut in between leaves less.
+        let mut read = 0;
+        while read < size {
+            let rest = buffer.get_mut(read..size).unwrap_or_default();
+            match file.read_at(rest, offset + read as u64) {
+                Ok(0) => break,
+                Ok(bytes) => read += bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(read))
     }
 
     /// Puts bytes of the base where nothing was written meanwhile. Blocking.
@@ -178,13 +233,18 @@ impl Staged {
     /// Sets the time of its last change, until it is written again. Blocking.
     pub fn set_modified(&self, modified: Timestamp) -> Result<()> {
         let mut state = self.lock();
+        if state.passed {
+            // A later write changes the file's own time, and is not seen here.
+            self.open(&mut state)?.set_modified(modified.into())?;
+            return self.record(&mut state, Record::Modified(None));
+        }
         self.record(&mut state, Record::Modified(Some(modified)))
     }
 
     /// Where the bytes of `span` come from, cut at its end.
     pub fn segments(&self, span: Span) -> Vec<Segment> {
-        let state = self.lock();
-        let end = span.end().min(state.size);
+        let mut state = self.lock();
+        let end = span.end().min(self.size_now(&mut state));
         if span.offset >= end {
             return Vec::new();
         }
@@ -333,6 +393,7 @@ impl State {
             records: 0,
             last: None,
             rewrite_at: RECORDS_BEFORE_REWRITE,
+            passed: false,
             deleted: false,
         }
     }

@@ -10,12 +10,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use causeway_vfs::Vfs;
-use fuser::{Config, Session, SessionACL};
+use causeway_vfs::{Forgotten, Vfs};
+use fuser::{BackingId, Config, INodeNo, Notifier, Session, SessionACL};
 use rustix::mount::{MountFlags, UnmountFlags};
 use tokio::sync::watch;
 
 use crate::requests::Requests;
+use crate::serving::Serving;
 
 /// How a mount looks to the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,7 @@ impl Default for MountOptions {
 pub struct Mounted {
     point: PathBuf,
     device: u64,
+    serving: Arc<Serving>,
     ended: watch::Receiver<bool>,
 }
 
@@ -57,6 +59,11 @@ impl Mounted {
     /// Where it is.
     pub fn point(&self) -> &Path {
         &self.point
+    }
+
+    /// Why the kernel does not read cached files by itself, if it does not.
+    pub fn no_passthrough(&self) -> Option<&str> {
+        self.serving.passthrough().refused()
     }
 
     /// Takes it off its mount point at once. Handles that are open go on until they are closed.
@@ -122,14 +129,25 @@ pub fn mount(vfs: Arc<Vfs>, directory: OwnedFd, options: MountOptions) -> io::Re
 
 fn start(vfs: Arc<Vfs>, device: OwnedFd, point: &Path, options: &MountOptions) -> io::Result<Mounted> {
     let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-    let requests = Requests::new(vfs, runtime, options.uid, options.gid);
+    let serving = Arc::new(Serving::default());
+    let requests = Requests::new(vfs.clone(), runtime.clone(), options.uid, options.gid, serving.clone());
     let mut config = Config::default();
-    // A thread per core reads requests; the work is the runtime's.
-    config.n_threads = Some(std::thread::available_parallelism()?.get());
+    // Two threads per core read requests: they answer reads and writes themselves, and may wait for the disk.
+    config.n_threads = Some(2 * std::thread::available_parallelism()?.get());
     config.clone_fd = true;
+    let probed = device.try_clone()?;
     // Who may enter is the kernel's to say: it knows `allow_other` from the mount itself.
     let session = Session::from_fd(requests, device, SessionACL::All, config)?;
+    if serving.passthrough().refused().is_none()
+        && let Err(error) = probe(&vfs, &probed)
+    {
+        serving.passthrough().refuse(error.to_string());
+    }
+    if let Some(reason) = serving.passthrough().refused() {
+        tracing::info!(mount = %point.display(), reason, "cached files are read through this program");
+    }
     let (ending, ended) = watch::channel(false);
+    runtime.spawn(forget(vfs, session.notifier(), ended.clone()));
     let name = point.display().to_string();
     std::thread::Builder::new().name("fuse-session".into()).spawn(move || {
         if let Err(error) = session.run() {
@@ -138,7 +156,43 @@ fn start(vfs: Arc<Vfs>, device: OwnedFd, point: &Path, options: &MountOptions) -
         ending.send_replace(true);
     })?;
     let device = device_of(point)?;
-    Ok(Mounted { point: point.to_owned(), device, ended })
+    Ok(Mounted { point: point.to_owned(), device, serving, ended })
+}
+
+/// Whether the kernel takes a file of the cache to serve it by itself. It keeps this one, which is empty and has no name,
+/// until the mount ends.
+fn probe(vfs: &Vfs, device: &OwnedFd) -> io::Result<()> {
+    let file = vfs.volume().nameless_file().map_err(io::Error::other)?;
+    BackingId::create_raw(device, file).map(drop)
+}
+
+/// Lets the kernel forget what is not as it was shown. From a thread that answers nothing: the kernel holds locks of
+/// requests under way while it forgets.
+async fn forget(vfs: Arc<Vfs>, notifier: Notifier, mut ended: watch::Receiver<bool>) {
+    let mut listener = vfs.volume().listen();
+    let vfs = Arc::downgrade(&vfs);
+    loop {
+        let stale = tokio::select! {
+            stale = listener.next() => stale,
+            _ = ended.wait_for(|ended| *ended) => None,
+        };
+        let Some((stale, vfs)) = stale.zip(vfs.upgrade()) else { return };
+        let notifier = notifier.clone();
+        let told = tokio::task::spawn_blocking(move || {
+            for Forgotten { name, number } in vfs.forgotten(&stale) {
+                // What the kernel does not know it need not forget, and one that is gone knows nothing.
+                if let Some(number) = number {
+                    let _ = notifier.inval_inode(INodeNo(number), 0, 0);
+                }
+                if let Some((parent, name)) = name {
+                    let _ = notifier.inval_entry(INodeNo(parent), name.as_ref());
+                }
+            }
+        });
+        if told.await.is_err() {
+            return;
+        }
+    }
 }
 
 fn device_of(point: &Path) -> io::Result<u64> {

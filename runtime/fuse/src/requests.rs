@@ -1,10 +1,15 @@
-//! Requests of the kernel, one function each: translate, ask the file system in a task, translate back.
+//! Requests of the kernel, one function each: translate, ask the file system, translate back.
 //!
-//! Nothing waits on a session thread but a write for its turn: its bytes are in memory, so no more than [`WRITES`] of
-//! them are taken from the kernel at a time; they wait for the local disk alone, never for a provider.
+//! What can be answered at once is answered on the thread that read the request, without a change of thread and, for reads
+//! and writes, without another copy: it waits for the local disk at most. Everything else becomes a task and holds nobody
+//! up. A write that becomes one waits for its turn first: its bytes are in memory, so no more than [`WRITES`] of them are
+//! taken from the kernel at a time.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
 use causeway_storage::{Kind, Room};
@@ -19,9 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::errno::errno;
-
-/// For so long may the kernel trust an answer about a name: what changes at the provider is noticed by then.
-const TRUST: Duration = Duration::from_secs(1);
+use crate::serving::Serving;
 
 /// Requests about names and handles worked on at a time; each holds a few kilobytes.
 const AT_ONCE: usize = 1024;
@@ -55,6 +58,12 @@ pub(crate) struct Requests {
     at_once: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    serving: Arc<Serving>,
+}
+
+thread_local! {
+    /// What a session thread reads into; one answer at a time.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How attributes are shown.
@@ -66,20 +75,30 @@ struct Look {
 }
 
 impl Requests {
-    pub(crate) fn new(vfs: Arc<Vfs>, runtime: Handle, uid: u32, gid: u32) -> Requests {
+    pub(crate) fn new(vfs: Arc<Vfs>, runtime: Handle, uid: u32, gid: u32, serving: Arc<Serving>) -> Requests {
         let look = Look { uid, gid, since: SystemTime::now() };
         let turns = |turns| Arc::new(Semaphore::new(turns));
-        Requests { vfs, runtime, look, at_once: turns(AT_ONCE), reads: turns(READS), writes: turns(WRITES) }
+        let (at_once, reads, writes) = (turns(AT_ONCE), turns(READS), turns(WRITES));
+        Requests { vfs, runtime, look, at_once, reads, writes, serving }
     }
 
-    /// Answers from a task, in turn.
-    fn answer<F: Future<Output = ()> + Send>(&self, work: impl FnOnce(Arc<Vfs>) -> F + Send + 'static) {
+    /// Answers at once if nothing has to be waited for, else from a task, in turn.
+    fn answer<F: Future<Output = ()> + Send + 'static>(&self, work: impl FnOnce(Arc<Vfs>) -> F + Send + 'static) {
         let (vfs, at_once) = (self.vfs.clone(), self.at_once.clone());
-        self.runtime.spawn(async move {
+        self.start(Box::pin(async move {
             // Those before end in their time, so everyone's turn comes; the semaphore is never closed.
             let _turn = at_once.acquire().await;
             work(vfs).await;
-        });
+        }));
+    }
+
+    /// Carries work as far as it goes without waiting, and the rest out in a task.
+    fn start(&self, mut work: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let _within = self.runtime.enter();
+        // Nobody need wake this: what is not done becomes a task, which looks again at once.
+        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.runtime.spawn(work);
+        }
     }
 }
 
@@ -119,11 +138,16 @@ impl Filesystem for Requests {
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
         ];
         for flag in wanted {
             if config.add_capabilities(flag).is_err() {
                 tracing::debug!(?flag, "the kernel does not offer this");
             }
+        }
+        // The files that it reads by itself lie on a file system that stands on no other.
+        if config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok() && config.set_max_stack_depth(1).is_ok() {
+            self.serving.passthrough().offer();
         }
         let set = config.set_max_write(LARGEST_WRITE).and(config.set_max_background(BACKGROUND).map_err(u32::from));
         set.map(drop).map_err(|_| std::io::Error::other("the FUSE crate refused the limits"))
@@ -133,7 +157,9 @@ impl Filesystem for Requests {
         let (look, name) = (self.look, text(name));
         self.answer(move |vfs| async move {
             match async { vfs.lookup(parent.0, &name?).await }.await {
-                Ok((number, shown)) => reply.entry(&TRUST, &look.attributes(number, &shown), Generation(0)),
+                Ok((number, shown)) => {
+                    reply.entry(&vfs.trust(&shown), &look.attributes(number, &shown), Generation(0));
+                }
                 Err(error) => reply.error(told(&error)),
             }
         });
@@ -147,7 +173,7 @@ impl Filesystem for Requests {
         let look = self.look;
         self.answer(move |vfs| async move {
             match vfs.attributes(ino.0).await {
-                Ok(shown) => reply.attr(&TRUST, &look.attributes(ino.0, &shown)),
+                Ok(shown) => reply.attr(&vfs.trust(&shown), &look.attributes(ino.0, &shown)),
                 Err(error) => reply.error(told(&error)),
             }
         });
@@ -191,7 +217,7 @@ impl Filesystem for Requests {
                 _ => vfs.set_attributes(ino.0, fh.map(|fh| fh.0), SetAttributes { size, modified }).await,
             };
             match changed {
-                Ok(shown) => reply.attr(&TRUST, &look.attributes(ino.0, &shown)),
+                Ok(shown) => reply.attr(&vfs.trust(&shown), &look.attributes(ino.0, &shown)),
                 Err(error) => reply.error(told(&error)),
             }
         });
@@ -201,7 +227,9 @@ impl Filesystem for Requests {
         let (look, name) = (self.look, text(name));
         self.answer(move |vfs| async move {
             match async { vfs.make_directory(parent.0, &name?).await }.await {
-                Ok((number, shown)) => reply.entry(&TRUST, &look.attributes(number, &shown), Generation(0)),
+                Ok((number, shown)) => {
+                    reply.entry(&vfs.trust(&shown), &look.attributes(number, &shown), Generation(0));
+                }
                 Err(error) => reply.error(told(&error)),
             }
         });
@@ -241,11 +269,14 @@ impl Filesystem for Requests {
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let mode = open_mode(flags);
+        let (mode, serving) = (open_mode(flags), self.serving.clone());
         self.answer(move |vfs| async move {
-            match vfs.open(ino.0, mode).await {
-                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
-                Err(error) => reply.error(told(&error)),
+            let failed = match vfs.open(ino.0, mode).await {
+                Ok(handle) => serving.opened(&vfs, ino.0, handle, mode.write, reply).await,
+                Err(error) => Err((reply, error)),
+            };
+            if let Err((reply, error)) = failed {
+                reply.error(told(&error));
             }
         });
     }
@@ -261,12 +292,18 @@ impl Filesystem for Requests {
         reply: ReplyCreate,
     ) {
         let (look, name, mode) = (self.look, text(name), open_mode(OpenFlags(flags)));
-        let exclusive = has(flags, OFlags::EXCL);
+        let (exclusive, serving) = (has(flags, OFlags::EXCL), self.serving.clone());
         self.answer(move |vfs| async move {
             match async { vfs.create(parent.0, &name?, mode, exclusive).await }.await {
+                Ok((number, _, handle)) if !serving.created(number) => {
+                    vfs.release(handle).await;
+                    vfs.forget(number, 1);
+                    reply.error(Errno::ESTALE);
+                }
                 Ok((number, shown, handle)) => {
-                    let attributes = look.attributes(number, &shown);
-                    reply.created(&TRUST, &attributes, Generation(0), FileHandle(handle), FopenFlags::empty());
+                    let (attributes, trust) = (look.attributes(number, &shown), vfs.trust(&shown));
+                    let direct = FopenFlags::FOPEN_DIRECT_IO;
+                    reply.created(&trust, &attributes, Generation(0), FileHandle(handle), direct);
                 }
                 Err(error) => reply.error(told(&error)),
             }
@@ -284,6 +321,18 @@ impl Filesystem for Requests {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _within = self.runtime.enter();
+        let reply = BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(buffer.len().max(size as usize), 0);
+            let wanted = buffer.get_mut(..size as usize).unwrap_or_default();
+            match self.vfs.read_now(fh.0, offset, wanted) {
+                Some(Ok(read)) => reply.data(wanted.get(..read).unwrap_or_default()),
+                Some(Err(error)) => reply.error(told(&error)),
+                None => return Some(reply),
+            }
+            None
+        });
+        let Some(reply) = reply else { return };
         let (vfs, reads) = (self.vfs.clone(), self.reads.clone());
         self.runtime.spawn(async move {
             // A storage that hangs holds the turns of its readers: those behind them fail as they do.
@@ -309,13 +358,17 @@ impl Filesystem for Requests {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        // A write is at most `LARGEST_WRITE` long.
+        let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        match self.vfs.write_now(fh.0, offset, data) {
+            Some(Ok(())) => return reply.written(written),
+            Some(Err(error)) => return reply.error(told(&error)),
+            None => {}
+        }
         let Ok(turn) = self.runtime.block_on(self.writes.clone().acquire_owned()) else {
             return reply.error(Errno::EIO);
         };
-        let bytes = data.to_vec();
-        let vfs = self.vfs.clone();
-        // A write is at most `LARGEST_WRITE` long.
-        let written = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let (vfs, bytes) = (self.vfs.clone(), data.to_vec());
         self.runtime.spawn(async move {
             match vfs.write(fh.0, offset, bytes).await {
                 Ok(()) => reply.written(written),
@@ -328,7 +381,7 @@ impl Filesystem for Requests {
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
         // Apart from the others: it may wait for a whole upload, and holds nothing but its place.
         let vfs = self.vfs.clone();
-        self.runtime.spawn(async move { empty(reply, vfs.flush(fh.0).await) });
+        self.start(Box::pin(async move { empty(reply, vfs.flush(fh.0).await) }));
     }
 
     fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -338,14 +391,16 @@ impl Filesystem for Requests {
     fn release(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        let serving = self.serving.clone();
         self.answer(move |vfs| async move {
+            serving.released(ino.0);
             vfs.release(fh.0).await;
             reply.ok();
         });
@@ -387,7 +442,7 @@ impl Filesystem for Requests {
         self.answer(move |vfs| async move {
             let here = Attributes { kind: Kind::Directory, size: 0, modified: None, version: None };
             for (dot, next) in dots(offset) {
-                if reply.add(ino, next, dot, &TRUST, &look.attributes(ino.0, &here), Generation(0)) {
+                if reply.add(ino, next, dot, &Duration::ZERO, &look.attributes(ino.0, &here), Generation(0)) {
                     return reply.ok();
                 }
             }
@@ -396,8 +451,8 @@ impl Filesystem for Requests {
                     for entry in entries {
                         let Ok(number) = vfs.adopt(ino.0, &entry) else { continue };
                         let shown = look.attributes(number, &entry.attributes);
-                        let next = entry.offset + DOTS;
-                        if reply.add(INodeNo(number), next, &entry.name, &TRUST, &shown, Generation(0)) {
+                        let (next, trust) = (entry.offset + DOTS, vfs.trust(&entry.attributes));
+                        if reply.add(INodeNo(number), next, &entry.name, &trust, &shown, Generation(0)) {
                             vfs.forget(number, 1);
                             break;
                         }

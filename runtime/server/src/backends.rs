@@ -17,7 +17,7 @@ use causeway_storage::{
     Act, ConsentRequest, Error, ErrorKind, Identity, Make, OpenError, Opening, Path, Provider, Remotes, Settings,
     SignIn, Storage,
 };
-use causeway_vfs::{Volume, set_aside};
+use causeway_vfs::{ReadBudget, Volume, set_aside};
 use causeway_wrap::Rooted;
 
 use crate::health::Health;
@@ -37,6 +37,7 @@ pub(crate) struct Pool {
     registry: Registry,
     catalog: Arc<Catalog>,
     cache: Arc<Cache>,
+    budget: ReadBudget,
     keeper: Arc<Keeper>,
     open: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<InUse>>>>,
     health: Mutex<HashMap<Key, Arc<Health>>>,
@@ -66,8 +67,8 @@ impl Pool {
     ) -> Arc<Pool> {
         Arc::new_cyclic(|this| {
             let this = this.clone();
-            let (open, health) = Default::default();
-            Pool { registry, catalog, cache, keeper, open, health, aside, this }
+            let (budget, open, health) = Default::default();
+            Pool { registry, catalog, cache, budget, keeper, open, health, aside, this }
         })
     }
 
@@ -84,7 +85,7 @@ impl Pool {
         in_use.leave_volume().await;
         let storage = self.open_in(&mut in_use, tenant, &backend, 0).await?;
         let scope = self.scope(tenant, id, backend.generation).await?;
-        let volume = Volume::open(storage, scope).await?;
+        let volume = Volume::open(storage, scope, self.budget.clone()).await?;
         in_use.volume = Some((volume.clone(), backend.generation));
         Ok(volume)
     }

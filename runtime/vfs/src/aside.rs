@@ -14,7 +14,7 @@ use causeway_cache::{Action, Base, Intent, ObjectKey, Scope, Segment};
 use causeway_storage::{Error, ErrorKind, Kind, Path, Result, Span};
 
 use crate::file::blocking;
-use crate::upload::{chunks, from_vfs};
+use crate::upload::{from_vfs, pieces};
 use crate::volume::{Volume, Working, recover};
 
 /// What tells of everything that could not be kept as files.
@@ -126,7 +126,7 @@ fn keep(scope: &Scope, directory: &FilePath) -> Result<(SetAside, WorkingCopies)
 
 /// Puts what this machine has of a copy's base into its holes.
 fn complete(scope: &Scope, all: &WorkingCopies, copy: &Working) -> Result<()> {
-    for span in copy.staged.holes().into_iter().flat_map(chunks) {
+    for span in copy.staged.holes().into_iter().flat_map(pieces) {
         match copy.base() {
             Some(Base::Staged { id, .. }) => {
                 let Some(below) = all.get(&id) else { continue };

@@ -1,55 +1,91 @@
 //! Content of one version, read through the chunk cache.
 //!
 //! It knows nothing of handles or writers. A read is answered from the object's file if all of it is there. If not, the
-//! first missing chunk starts a *flight*: one ranged request for a run of missing chunks, whose bytes go straight to the
-//! file; whoever needs one of its chunks waits for that flight, so a chunk is asked for once however many read it. A
-//! flight lives on its own: a reader that gives up does not waste what is on its way.
+//! first missing byte starts a *flight*: one ranged request, whose bytes go straight to the file; whoever needs bytes of
+//! that range waits for them, so nothing is asked for twice however many read it. What a reader misses is fetched in
+//! multiples of [`UNIT_BYTES`], so a random read costs little more than itself; what a sequential reader will want next
+//! is fetched before it asks, in several flights side by side, as far as the machine's budget allows (`budget`). A flight
+//! lives on its own: a reader that gives up does not waste what is on its way.
 //!
-//! Every request names the version, and the storage answers from that version or fails, so no file ever holds bytes of
-//! two. Memory: the pieces of the answers under way, no more.
+//! Every request names the version, and the storage answers from that version or fails, at the latest when the answer
+//! ends: what a failed flight of another version brought is taken back, so no file ever holds bytes of two. Memory: one
+//! batch of each answer under way, no more.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use causeway_cache::{Object, Scope, Seen};
 use causeway_storage::{Error, ErrorKind, Result, Span, Storage};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
-/// The unit in which content is fetched: large enough that a request is worth its round trip, small enough for a random read.
-pub(crate) const CHUNK_BYTES: u64 = 1 << 20;
+use crate::budget::{ReadBudget, Slot};
+use crate::pattern::Reach;
 
-/// The longest run of chunks in one request: 8 MiB.
-pub(crate) const LONGEST_RUN: u64 = 8;
+/// What a miss is rounded to: eight pages cost a request nothing that could be measured, and random readers come back near.
+const UNIT_BYTES: u64 = 32 << 10;
+
+/// The largest range in one request: large enough that its round trip does not count, small enough that several share a
+/// connection's worth of time fairly.
+pub(crate) const PART_BYTES: u64 = 8 << 20;
+
+/// The smallest range that is fetched ahead.
+const SMALLEST_PART_BYTES: u64 = 512 << 10;
+
+/// Bytes of an answer that are written at once: fewer changes of thread, and little memory.
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
+
+/// So few bytes are written where they arrive: the disk's cache takes them faster than another thread would wake up.
+const SMALL_BYTES: usize = 64 << 10;
 
 /// A read that gets no byte for so long has failed.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+
+/// Flights that break after they brought something are followed by another so often, for one reader.
+const RESUMPTIONS: u32 = 3;
 
 /// Content of one version.
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) object: Arc<Object>,
     source: Mutex<Seen>,
-    flights: Mutex<HashMap<u64, Arc<Flight>>>,
+    /// Under which the budget knows it.
+    number: u64,
+    flights: Mutex<BTreeMap<u64, Flight>>,
     /// Whether it stays in the cache after the last close.
     pub(crate) keep: AtomicBool,
 }
 
-/// Ticks with every chunk that arrived; ends with how the flight ended.
-type Flight = watch::Sender<Option<Result<()>>>;
+/// A request under way, by where its range begins.
+#[derive(Clone, Debug)]
+struct Flight {
+    /// Where its range ends.
+    end: u64,
+    /// Ticks with every batch that arrived; ends with how the flight ended.
+    news: watch::Receiver<Option<Result<()>>>,
+}
 
 /// What a flight needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) scope: Arc<Scope>,
+    pub(crate) budget: ReadBudget,
+    pub(crate) tenant: Arc<str>,
 }
 
 impl Content {
     pub(crate) fn new(object: Arc<Object>, source: Seen) -> Content {
-        Content { object, source: Mutex::new(source), flights: Mutex::default(), keep: AtomicBool::new(false) }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Content {
+            object,
+            source: Mutex::new(source),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            flights: Mutex::default(),
+            keep: AtomicBool::new(false),
+        }
     }
 
     /// Where it is fetched from.
@@ -67,137 +103,240 @@ impl Content {
         self.keep.store(true, Ordering::Relaxed);
     }
 
-    /// The bytes of `span`, which lies within the content; on a miss, `run` chunks are asked for at once.
-    pub(crate) async fn read(self: &Arc<Self>, way: &Way, span: Span, run: u64) -> Result<Vec<u8>> {
+    /// The bytes of `span`, which lies within the content; says also how much to ask for on a miss, and ahead.
+    pub(crate) async fn read(self: &Arc<Self>, way: &Way, span: Span, reach: Reach) -> Result<Vec<u8>> {
         if span.end() > self.object.size() {
             return Err(Error::internal("a read beyond the end of the content"));
         }
+        let mut buffer = vec![0; usize::try_from(span.size).map_err(Error::internal)?];
         loop {
-            let object = self.object.clone();
-            let read = tokio::task::spawn_blocking(move || -> Result<Option<Vec<u8>>> {
-                let mut buffer = vec![0; usize::try_from(span.size).map_err(Error::internal)?];
-                Ok(object.read_at(span.offset, &mut buffer)?.then_some(buffer))
-            });
-            if let Some(bytes) = read.await.map_err(Error::internal)?? {
-                return Ok(bytes);
-            }
-            for hole in self.object.missing(span) {
-                self.arrive(way, hole, run).await?;
+            self.arrive(way, span, reach).await?;
+            // It came just now, so it is in memory. Another may have emptied the object since, to make room.
+            if self.object.read_at(span.offset, &mut buffer)? {
+                return Ok(buffer);
             }
         }
     }
 
-    /// Asks for the next chunks if nobody did, without waiting for them.
-    pub(crate) fn read_ahead(self: &Arc<Self>, way: &Way, offset: u64, run: u64) {
-        let first = offset / CHUNK_BYTES;
-        let ahead = Span::new(first * CHUNK_BYTES, run * CHUNK_BYTES);
-        let end = ahead.end().min(self.object.size());
-        if ahead.offset >= end {
+    /// Asks for what a sequential reader wants next, without waiting for it.
+    pub(crate) fn read_ahead(self: &Arc<Self>, way: &Way, reach: Reach) {
+        let end = reach.at.saturating_add(reach.ahead_bytes).min(self.object.size());
+        if reach.at >= end {
             return;
         }
         let mut flights = self.flights();
-        let missing = self.object.missing(Span::new(ahead.offset, end - ahead.offset));
-        let chunk = missing.iter().map(|hole| hole.offset / CHUNK_BYTES).find(|chunk| !flights.contains_key(chunk));
-        // Half a run at least: else a sequential reader would ask for one chunk at a time.
-        if let Some(chunk) = chunk.filter(|chunk| *chunk <= first + run / 2) {
-            self.take_off(&mut flights, way, chunk, run);
+        // While the nearer half is on its way or here, there is time: else each read would ask for a little.
+        let half = reach.at + (end - reach.at) / 2;
+        if self.gap(&flights, Span::new(reach.at, half - reach.at)).is_none() {
+            return;
+        }
+        let part_bytes = (reach.ahead_bytes / 4).next_power_of_two().clamp(SMALLEST_PART_BYTES, PART_BYTES);
+        let mut at = reach.at;
+        while let Some(gap) = self.gap(&flights, Span::new(at, end - at)) {
+            let Some(slot) = way.budget.slot(&way.tenant, self.number) else { return };
+            // Parts end at multiples of their size, so that neighbours meet, and the last is as large as the others.
+            let part_end = (gap.offset / part_bytes + 1) * part_bytes;
+            let whole = self.gap(&flights, Span::new(gap.offset, part_end.min(self.object.size()) - gap.offset));
+            let part = whole.unwrap_or(gap);
+            self.take_off(&mut flights, way, part, Some(slot));
+            at = part.end();
+            if at >= end {
+                return;
+            }
         }
     }
 
-    /// Waits until the hole's chunks are there.
-    async fn arrive(self: &Arc<Self>, way: &Way, hole: Span, run: u64) -> Result<()> {
-        let mut chunk = hole.offset / CHUNK_BYTES;
-        while chunk * CHUNK_BYTES < hole.end() {
-            let mut news = {
+    /// Waits until all of `span` is there.
+    async fn arrive(self: &Arc<Self>, way: &Way, span: Span, reach: Reach) -> Result<()> {
+        let mut resumptions = 0;
+        while let Some(hole) = self.object.missing(span).first().copied() {
+            let (mut news, own) = {
                 let mut flights = self.flights();
-                if self.object.missing(self.chunk_span(chunk)).is_empty() {
-                    chunk += 1;
+                // Looked at again under the lock: a flight is taken out after what it brought is marked.
+                if self.object.missing(Span::new(hole.offset, 1)).is_empty() {
                     continue;
                 }
-                match flights.get(&chunk) {
-                    Some(flight) => flight.subscribe(),
-                    None => self.take_off(&mut flights, way, chunk, run),
+                match covering(&flights, hole.offset) {
+                    Some(flight) => (flight.news.clone(), false),
+                    None => {
+                        let wanted = self.wanted(&flights, hole.offset, span.end(), reach.miss_bytes);
+                        (self.take_off(&mut flights, way, wanted, None), true)
+                    }
                 }
             };
-            while !self.object.missing(self.chunk_span(chunk)).is_empty() {
-                if let Some(ended) = news.borrow_and_update().clone() {
-                    ended?;
-                    // It ended well and the chunk is gone: emptied to make room. Ask again.
+            // After what is missed, so that this is not cut short.
+            self.read_ahead(way, reach);
+            loop {
+                // First the news, then a look: what comes in between is news again.
+                let ended = news.borrow_and_update().clone();
+                if self.object.missing(Span::new(hole.offset, 1)).is_empty() {
                     break;
                 }
-                if news.changed().await.is_err() {
-                    break;
+                match ended {
+                    // What failed for someone else is tried for this reader, once.
+                    Some(Err(error)) if own => {
+                        let moved = self.object.missing(span).first() != Some(&hole);
+                        if !(error.is_passing() && moved) || resumptions == RESUMPTIONS {
+                            return Err(error);
+                        }
+                        resumptions += 1;
+                        break;
+                    }
+                    // It ended and the bytes are not there: they did not come, or went to make room. Ask again.
+                    Some(_) => break,
+                    None if news.changed().await.is_err() => break,
+                    None => {}
                 }
             }
         }
         Ok(())
     }
 
+    /// What to ask for when the byte at `at` is missing: in whole units, up to what is there or on its way already.
+    fn wanted(&self, flights: &BTreeMap<u64, Flight>, at: u64, end: u64, miss_bytes: u64) -> Span {
+        let end = at.saturating_add(miss_bytes.min(PART_BYTES)).max(end.min(at.saturating_add(PART_BYTES)));
+        let end = end.div_ceil(UNIT_BYTES).saturating_mul(UNIT_BYTES).min(self.object.size());
+        let mut start = at / UNIT_BYTES * UNIT_BYTES;
+        while let Some(gap) = self.gap(flights, Span::new(start, end - start)) {
+            if gap.end() > at {
+                return Span::new(gap.offset, gap.end() - gap.offset);
+            }
+            start = gap.end();
+        }
+        Span::new(at, end - at)
+    }
+
+    /// The first stretch of `span` that is neither here nor on its way.
+    fn gap(&self, flights: &BTreeMap<u64, Flight>, span: Span) -> Option<Span> {
+        for hole in self.object.missing(span) {
+            let mut at = hole.offset;
+            while at < hole.end() {
+                if let Some(flight) = covering(flights, at) {
+                    at = flight.end;
+                    continue;
+                }
+                let next = flights.range(at..).next().map_or(u64::MAX, |(start, _)| *start);
+                return Some(Span::new(at, hole.end().min(next) - at));
+            }
+        }
+        None
+    }
+
     fn take_off(
         self: &Arc<Self>,
-        flights: &mut HashMap<u64, Arc<Flight>>,
+        flights: &mut BTreeMap<u64, Flight>,
         way: &Way,
-        first: u64,
-        run: u64,
+        span: Span,
+        slot: Option<Slot>,
     ) -> watch::Receiver<Option<Result<()>>> {
-        let chunks = self.object.size().div_ceil(CHUNK_BYTES);
-        let wanted =
-            |chunk: &u64| !flights.contains_key(chunk) && !self.object.missing(self.chunk_span(*chunk)).is_empty();
-        let last = (first..chunks).take(run.clamp(1, LONGEST_RUN) as usize).take_while(wanted).last().unwrap_or(first);
-        let (flight, news) = watch::channel(None);
-        let flight = Arc::new(flight);
-        (first..=last).for_each(|chunk| drop(flights.insert(chunk, flight.clone())));
-        let (content, way) = (self.clone(), way.clone());
+        let (told, news) = watch::channel(None);
+        flights.insert(span.offset, Flight { end: span.end(), news: news.clone() });
+        let (listed, way) = (Listed { content: self.clone(), start: span.offset }, way.clone());
         tokio::spawn(async move {
-            let outcome = content.fetch(&way, first, last, &flight).await;
-            let mut flights = content.flights();
-            (first..=last).for_each(|chunk| drop(flights.remove(&chunk)));
-            flight.send_replace(Some(outcome));
+            let outcome = listed.content.fetch(&way, span, &told).await;
+            if let Err(error) = &outcome {
+                tracing::debug!(?error, path = %listed.content.source().path, "a range did not come");
+            }
+            // Whoever hears that it ended can ask anew.
+            drop(listed);
+            told.send_replace(Some(outcome));
+            drop(slot);
         });
         news
     }
 
-    async fn fetch(&self, way: &Way, first: u64, last: u64, flight: &Flight) -> Result<()> {
-        let start = first * CHUNK_BYTES;
-        let end = self.chunk_span(last).end();
-        let span = Span::new(start, end - start);
+    async fn fetch(&self, way: &Way, span: Span, told: &watch::Sender<Option<Result<()>>>) -> Result<()> {
         let (object, scope) = (self.object.clone(), way.scope.clone());
         tokio::task::spawn_blocking(move || scope.admit_fetch(&object, span.size)).await.map_err(Error::internal)??;
         let epoch = self.object.epoch();
         let node = self.source().node();
         let mut body = in_time(way.storage.read(&node, span)).await??;
-        let mut at = start;
-        let mut marked = start;
-        while let Some(piece) = in_time(body.next()).await? {
-            let piece = piece?;
-            let (object, offset) = (self.object.clone(), at);
-            at += piece.len() as u64;
-            if at > end {
+        let mut batch = Vec::new();
+        let (mut at, mut batch_bytes, mut ended) = (span.offset, 0, false);
+        while !ended {
+            // What has come already joins the batch; a batch that would have to wait is written first.
+            let piece = match body.next().now_or_never() {
+                Some(piece) => piece,
+                None if batch.is_empty() => in_time(body.next()).await?,
+                None => {
+                    at = self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
+                    continue;
+                }
+            };
+            match piece.transpose() {
+                Ok(Some(piece)) => {
+                    batch_bytes += piece.len();
+                    batch.push(piece);
+                }
+                Ok(None) => ended = true,
+                Err(error) => {
+                    at = self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
+                    if matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) {
+                        self.object.unmark(Span::new(span.offset, at - span.offset));
+                    }
+                    return Err(error);
+                }
+            }
+            if at + batch_bytes as u64 > span.end() {
                 return Err(Error::new(ErrorKind::Corrupt, "the storage sent more than was asked for"));
             }
-            tokio::task::spawn_blocking(move || object.write_at(offset, &piece)).await.map_err(Error::internal)??;
-            let whole = if at == end { end } else { at / CHUNK_BYTES * CHUNK_BYTES };
-            if whole > marked {
-                self.object.mark(Span::new(marked, whole - marked), epoch);
-                marked = whole;
-                flight.send_replace(None);
+            if batch_bytes >= BATCH_BYTES || ended {
+                at = self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
             }
         }
-        if at < end {
+        if at < span.end() {
             return Err(Error::new(ErrorKind::Unavailable(None), "the storage sent less than was asked for"));
         }
         Ok(())
     }
 
-    fn chunk_span(&self, chunk: u64) -> Span {
-        let start = chunk * CHUNK_BYTES;
-        Span::new(start, CHUNK_BYTES.min(self.object.size().saturating_sub(start)))
+    /// Writes a batch and tells who waits for it; says where the next one goes.
+    async fn land(
+        &self,
+        at: u64,
+        batch: &mut Vec<bytes::Bytes>,
+        batch_bytes: &mut usize,
+        epoch: u64,
+        told: &watch::Sender<Option<Result<()>>>,
+    ) -> Result<u64> {
+        let (pieces, size) = (std::mem::take(batch), std::mem::take(batch_bytes));
+        if pieces.is_empty() {
+            return Ok(at);
+        }
+        let object = self.object.clone();
+        let write = move || {
+            pieces.iter().try_fold(at, |at, piece| object.write_at(at, piece).map(|()| at + piece.len() as u64))
+        };
+        let end = match size <= SMALL_BYTES {
+            true => write()?,
+            false => tokio::task::spawn_blocking(write).await.map_err(Error::internal)??,
+        };
+        self.object.mark(Span::new(at, end - at), epoch);
+        told.send_replace(None);
+        Ok(end)
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<u64, Arc<Flight>>> {
-        // A panic under this lock leaves at worst a chunk that is asked for again.
+    fn flights(&self) -> MutexGuard<'_, BTreeMap<u64, Flight>> {
+        // A panic under this lock leaves at worst a range that is asked for again.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A flight's place among the others, left however the flight ends.
+struct Listed {
+    content: Arc<Content>,
+    start: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.content.flights().remove(&self.start);
+    }
+}
+
+/// The flight whose range holds this byte.
+fn covering(flights: &BTreeMap<u64, Flight>, at: u64) -> Option<&Flight> {
+    flights.range(..=at).next_back().map(|(_, flight)| flight).filter(|flight| flight.end > at)
 }
 
 async fn in_time<T>(wait: impl Future<Output = T>) -> Result<T> {

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::content::{Content, SILENCE};
 use crate::patience::{METADATA, Patience, late};
+use crate::pattern::Reach;
 use crate::volume::{ATTEMPTS, Attributes, Found, State, Volume, Working};
 use crate::{VfsError, view};
 
@@ -31,14 +32,16 @@ pub(crate) struct OpenFile {
     /// Held by whoever writes or cuts, so that those happen one after the other.
     order: tokio::sync::Mutex<()>,
     handles: AtomicU64,
+    /// Handles that the kernel serves by itself from the cached file.
+    pub(crate) lent: AtomicU64,
 }
 
 #[derive(Debug)]
-struct FileState {
-    path: Path,
-    held: Held,
+pub(crate) struct FileState {
+    pub(crate) path: Path,
+    pub(crate) held: Held,
     /// It has no name any more: what is written is nobody's but the handles'.
-    unlinked: bool,
+    pub(crate) unlinked: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +55,8 @@ pub(crate) enum Held {
 impl OpenFile {
     pub(crate) fn new(path: Path, held: Held) -> OpenFile {
         let state = Mutex::new(FileState { path, held, unlinked: false });
-        OpenFile { state, order: tokio::sync::Mutex::new(()), handles: AtomicU64::new(0) }
+        let (handles, lent) = (AtomicU64::new(0), AtomicU64::new(0));
+        OpenFile { state, order: tokio::sync::Mutex::new(()), handles, lent }
     }
 
     pub(crate) fn held(&self) -> Held {
@@ -87,6 +91,14 @@ impl OpenFile {
         }
     }
 
+    /// The content of one version at the provider, if that is what it holds and some of it is still to be fetched.
+    pub(crate) fn fetched(&self) -> Option<Arc<Content>> {
+        match &self.lock().held {
+            Held::Clean { content, .. } if !content.object.is_complete() => Some(content.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether it shows this content, or this working copy.
     fn shows(&self, held: &Held) -> bool {
         match (&self.lock().held, held) {
@@ -96,7 +108,7 @@ impl OpenFile {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, FileState> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, FileState> {
         // Changed in single steps.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,6 +117,8 @@ impl OpenFile {
 /// What a write is about to touch.
 enum Writable {
     Ready(Arc<Working>),
+    /// The kernel reads the file by itself: it must be taken over, if that can be.
+    Lent,
     /// A working copy must be made first, on this base.
     Wanted(Option<Base>),
 }
@@ -162,8 +176,22 @@ impl Volume {
         file.handles.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Up to `size` bytes at `offset`: fewer only at the end of the file.
-    pub(crate) async fn read(&self, file: &OpenFile, span: Span, run: u64) -> Result<Vec<u8>, VfsError> {
+    /// As many bytes at `offset` as the buffer holds and the file has, if all of them lie on this machine.
+    pub(crate) fn read_now(&self, file: &OpenFile, offset: u64, buffer: &mut [u8]) -> Option<Result<usize, VfsError>> {
+        let size = |all: u64| all.saturating_sub(offset).min(buffer.len() as u64) as usize;
+        let read = match file.held() {
+            Held::Working { working, file } => working.staged.read_own(&file, offset, buffer).transpose()?,
+            Held::Clean { content, .. } => {
+                let size = size(content.object.size());
+                let wanted = buffer.get_mut(..size)?;
+                content.object.read_at(offset, wanted).map(|read| read.then_some(size)).transpose()?
+            }
+        };
+        Some(read.map_err(VfsError::from))
+    }
+
+    /// The bytes of `span`: fewer only at the end of the file. Says also how much to ask for on a miss, and ahead.
+    pub(crate) async fn read(&self, file: &OpenFile, span: Span, reach: Reach) -> Result<Vec<u8>, VfsError> {
         match file.held() {
             Held::Working { working, file } => self.read_working(working, file, span).await,
             Held::Clean { content, .. } => {
@@ -171,24 +199,17 @@ impl Volume {
                 if span.offset >= end {
                     return Ok(Vec::new());
                 }
-                self.read_content(&content, Span::new(span.offset, end - span.offset), run).await
+                self.read_content(&content, Span::new(span.offset, end - span.offset), reach).await
             }
         }
     }
 
-    /// Asks for what a sequential reader wants next.
-    pub(crate) fn read_ahead(&self, file: &OpenFile, offset: u64, run: u64) {
-        if let Held::Clean { content, .. } = file.held() {
-            content.read_ahead(&self.way(), offset, run);
-        }
-    }
-
-    async fn read_content(&self, content: &Arc<Content>, span: Span, run: u64) -> Result<Vec<u8>, VfsError> {
+    async fn read_content(&self, content: &Arc<Content>, span: Span, reach: Reach) -> Result<Vec<u8>, VfsError> {
         let mut changes = self.journal().watch();
         for _ in 0..ATTEMPTS {
             changes.mark_unchanged();
             let source = content.source();
-            let error = match content.read(&self.way(), span, run).await {
+            let error = match content.read(&self.way(), span, reach).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) if matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) => error,
                 Err(error) => return Err(error.into()),
@@ -247,7 +268,7 @@ impl Volume {
                 None => return Err(Error::internal("a working copy without a base has a hole").into()),
                 Some(Base::Remote(seen)) => {
                     let content = self.content(&seen)?;
-                    return self.read_content(&content, span, 1).await;
+                    return self.read_content(&content, span, Reach::just(span)).await;
                 }
                 Some(Base::Staged { id, .. }) => {
                     // Gone: it was uploaded just now, and the base says which version it became.
@@ -263,7 +284,24 @@ impl Volume {
         Err(VfsError::Stale)
     }
 
-    /// Writes at `offset`, or at the end, and returns where the file ends now.
+    /// Writes at `offset`, or at the end, if a working copy is there to be written and nobody else writes.
+    pub(crate) fn write_now(
+        &self,
+        file: &OpenFile,
+        handle: u64,
+        offset: Option<u64>,
+        bytes: &[u8],
+    ) -> Option<Result<(), VfsError>> {
+        let _order = file.order.try_lock().ok()?;
+        let Writable::Ready(working) = self.try_writable(file, handle, true) else { return None };
+        let written = self.scope.admit(bytes.len() as u64).and_then(|()| {
+            let offset = offset.unwrap_or_else(|| working.staged.size());
+            working.staged.write_at(offset, bytes)
+        });
+        Some(written.map_err(VfsError::from))
+    }
+
+    /// Writes at `offset`, or at the end.
     pub(crate) async fn write(
         self: &Arc<Self>,
         file: &Arc<OpenFile>,
@@ -316,9 +354,15 @@ impl Volume {
         handle: u64,
         from_nothing: bool,
     ) -> Result<Arc<Working>, VfsError> {
+        let mut may_take_over = true;
         for _ in 0..ATTEMPTS {
-            let base = match self.try_writable(file, handle) {
+            let base = match self.try_writable(file, handle, may_take_over) {
                 Writable::Ready(working) => return Ok(working),
+                Writable::Lent => {
+                    // Where it cannot be, readers whom the kernel serves keep what they opened.
+                    may_take_over = self.take_over(file, handle).await?;
+                    continue;
+                }
                 Writable::Wanted(base) => base.filter(|_| !from_nothing),
             };
             let scope = self.scope.clone();
@@ -343,6 +387,11 @@ impl Volume {
         Err(VfsError::of(ErrorKind::Unavailable(None), "the file changed while it was written"))
     }
 
+    /// Whether a working copy can still be written: its upload was never tried.
+    pub(crate) fn is_open_to(&self, state: &State, working: &Working) -> bool {
+        working.became.get().is_none() && !self.has_started(state, working)
+    }
+
     /// Whether the upload of a working copy was ever tried: then it must stay as it is, since the provider may have it.
     fn has_started(&self, state: &State, working: &Working) -> bool {
         let id = working.intent();
@@ -350,10 +399,11 @@ impl Volume {
             || self.journal().read(|intents, _| intents.get(&id).is_some_and(|intent| intent.started))
     }
 
-    fn try_writable(&self, file: &OpenFile, handle: u64) -> Writable {
+    fn try_writable(&self, file: &OpenFile, handle: u64, may_take_over: bool) -> Writable {
         let mut state = self.state();
         let inner = file.lock();
         match &inner.held {
+            Held::Clean { .. } if may_take_over && file.is_lent() => Writable::Lent,
             Held::Clean { content, seen } => {
                 let source = Seen { path: content.source().path, ..seen.clone() };
                 Writable::Wanted(Some(Base::Remote(source)))
@@ -437,8 +487,15 @@ impl Volume {
         blocking(move || Ok(working.staged.sync()?)).await
     }
 
-    /// What a close promises: what this handle wrote is durable, and may be uploaded; with `uploaded`, it was.
-    pub(crate) async fn flush(&self, file: &OpenFile, handle: u64, uploaded: bool) -> Result<(), VfsError> {
+    /// What a close promises: what this handle wrote is durable, and may be uploaded; with `uploaded`, it was. A handle whose
+    /// writes the kernel makes by itself goes on `unseen`: its file is uploaded once it is released.
+    pub(crate) async fn flush(
+        &self,
+        file: &OpenFile,
+        handle: u64,
+        uploaded: bool,
+        unseen: bool,
+    ) -> Result<(), VfsError> {
         let Held::Working { working, .. } = file.held() else { return Ok(()) };
         if file.is_unlinked() {
             return Ok(());
@@ -447,15 +504,22 @@ impl Volume {
         let wrote = self.state().writing.get(&id).is_some_and(|handles| handles.contains(&handle));
         if wrote {
             self.sync(file).await?;
-            self.no_longer_writes(id, handle);
+            if !unseen {
+                self.no_longer_writes(id, handle);
+            }
         }
-        if uploaded && wrote { self.uploaded(&working).await } else { Ok(()) }
+        if uploaded && wrote && !unseen { self.uploaded(&working).await } else { Ok(()) }
     }
 
     /// Takes a handle away.
     pub(crate) async fn release(self: &Arc<Self>, file: Arc<OpenFile>, handle: u64, keep: bool) {
         if let Held::Working { working, .. } = file.held() {
-            self.no_longer_writes(working.staged.id(), handle);
+            self.stop_writing(working.staged.id(), handle);
+            // Before the uploader looks.
+            if let Err(error) = self.give_back(&working).await {
+                tracing::warn!(?error, "a file that nobody wrote to is uploaded again");
+            }
+            self.wake.notify_one();
         }
         if file.handles.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
@@ -484,6 +548,11 @@ impl Volume {
     }
 
     pub(crate) fn no_longer_writes(&self, staged: u64, handle: u64) {
+        self.stop_writing(staged, handle);
+        self.wake.notify_one();
+    }
+
+    fn stop_writing(&self, staged: u64, handle: u64) {
         let mut state = self.state();
         if let Some(handles) = state.writing.get_mut(&staged) {
             handles.remove(&handle);
@@ -491,8 +560,6 @@ impl Volume {
                 state.writing.remove(&staged);
             }
         }
-        drop(state);
-        self.wake.notify_one();
     }
 
     /// Waits until a working copy was uploaded. Fails if that failed for good, keeps failing for a minute, or does not

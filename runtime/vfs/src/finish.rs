@@ -144,7 +144,7 @@ impl Volume {
     }
 
     /// An uploaded working copy becomes the cached content of its version; who has it open reads that from now on.
-    async fn put_away(self: &Arc<Self>, working: &Arc<Working>, kept: Option<Seen>) {
+    pub(crate) async fn put_away(self: &Arc<Self>, working: &Arc<Working>, kept: Option<Seen>) {
         let (volume, working) = (self.clone(), working.clone());
         let put = blocking(move || {
             volume.scope.kept(&working.staged);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use causeway_storage::Path;
+use causeway_storage::{Kind, Path};
 
 use crate::file::OpenFile;
 
@@ -25,30 +25,33 @@ pub(crate) struct Inodes {
 struct Inode {
     /// None once the name is gone or leads to another number.
     path: Option<Path>,
+    kind: Kind,
     lookups: u64,
     file: Weak<OpenFile>,
 }
 
 impl Inodes {
     pub(crate) fn new() -> Inodes {
-        let root = Inode { path: Some(Path::ROOT), lookups: 1, file: Weak::new() };
+        let root = Inode { path: Some(Path::ROOT), kind: Kind::Directory, lookups: 1, file: Weak::new() };
         Inodes { numbers: [(ROOT, root)].into(), paths: [(Path::ROOT, ROOT)].into(), next: ROOT + 1 }
     }
 
     /// The number of a path, counted once more.
-    pub(crate) fn look_up(&mut self, path: &Path) -> u64 {
+    pub(crate) fn look_up(&mut self, path: &Path, kind: Kind) -> u64 {
         let number = match self.paths.get(path) {
             Some(number) => *number,
             None => {
                 let number = self.next;
                 self.next += 1;
                 self.paths.insert(path.clone(), number);
-                self.numbers.insert(number, Inode { path: Some(path.clone()), lookups: 0, file: Weak::new() });
+                let inode = Inode { path: Some(path.clone()), kind, lookups: 0, file: Weak::new() };
+                self.numbers.insert(number, inode);
                 number
             }
         };
         if let Some(inode) = self.numbers.get_mut(&number) {
             inode.lookups += 1;
+            inode.kind = kind;
         }
         number
     }
@@ -93,6 +96,27 @@ impl Inodes {
         if let Some(inode) = self.paths.remove(path).and_then(|number| self.numbers.get_mut(&number)) {
             inode.path = None;
         }
+    }
+
+    /// The name of this number shall lead to another one.
+    pub(crate) fn detach_number(&mut self, number: u64) {
+        if let Some(path) = self.path(number).filter(|path| self.paths.get(path) == Some(&number)) {
+            self.detach(&path);
+        }
+    }
+
+    /// What the kernel may know of a path: the number of its directory, and its own.
+    pub(crate) fn known(&self, path: &Path) -> (Option<u64>, Option<u64>) {
+        (path.parent().and_then(|parent| self.number(&parent)), self.number(path))
+    }
+
+    pub(crate) fn is_directory(&self, number: u64) -> bool {
+        self.numbers.get(&number).is_some_and(|inode| inode.kind == Kind::Directory)
+    }
+
+    /// The paths at and below this one that have numbers.
+    pub(crate) fn below(&self, path: &Path) -> Vec<Path> {
+        self.paths.keys().filter(|other| other.is_within(path)).cloned().collect()
     }
 
     /// Everything at and below `from` is at `to` now.

@@ -10,6 +10,7 @@
 //! (`content`), and written into working copies (`file`) that the uploader sends once nobody writes to them (`upload`).
 
 mod aside;
+mod budget;
 mod changes;
 mod content;
 mod error;
@@ -17,6 +18,7 @@ mod file;
 mod finish;
 mod inodes;
 mod known;
+mod lend;
 mod listing;
 mod patience;
 mod pattern;
@@ -27,7 +29,8 @@ mod view;
 mod volume;
 
 pub use aside::{SetAside, set_aside};
+pub use budget::ReadBudget;
 pub use error::VfsError;
 pub use stale::{Listener, Stale};
-pub use vfs::{CacheMode, Close, DirectoryEntry, OpenMode, SetAttributes, Vfs, VfsConfig};
+pub use vfs::{CacheMode, Close, DirectoryEntry, Forgotten, OpenMode, SetAttributes, Vfs, VfsConfig};
 pub use volume::{Attributes, Event, Pending, Volume};

@@ -20,7 +20,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::VfsError;
-use crate::content::CHUNK_BYTES;
 use crate::file::blocking;
 use crate::finish::Outcome;
 use crate::patience::late;
@@ -52,6 +51,9 @@ const STRONG: [Algorithm; 5] =
 
 /// What is written down once a rename by copy has made its copy.
 const COPIED: &[u8] = b"copied";
+
+/// Content is completed and compared in pieces of 1 MiB, which fit into memory.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// How often the cache is looked through for what is too old or too much.
 const TIDY: Duration = Duration::from_secs(60);
@@ -346,7 +348,7 @@ impl Volume {
     /// Fetches what a working copy still lacks of its base.
     async fn fill(self: &Arc<Self>, working: &Arc<Working>) -> Result<()> {
         for hole in working.staged.holes() {
-            for span in chunks(hole) {
+            for span in pieces(hole) {
                 let bytes = self.read_base(working, span).await.map_err(from_vfs)?;
                 let staged = working.staged.clone();
                 blocking(move || Ok(staged.fill(span.offset, &bytes)?)).await.map_err(from_vfs)?;
@@ -372,8 +374,8 @@ impl Volume {
             return Ok(here.await.map_err(from_vfs)? == there.value);
         }
         let node = Node::of(path.clone(), stands);
-        for span in chunks(Span::new(0, source.size())) {
-            let there = collect(self.storage.read(&node, span).await?, CHUNK_BYTES as usize).await?;
+        for span in pieces(Span::new(0, source.size())) {
+            let there = collect(self.storage.read(&node, span).await?, PIECE_BYTES as usize).await?;
             let source = source.clone();
             let here = blocking(move || {
                 let mut here = vec![0; span.size as usize];
@@ -580,9 +582,9 @@ impl Volume {
             return Ok(here == there);
         }
         let (one, other) = (Node::of(one.0.clone(), one.1), Node::of(other.0.clone(), other.1));
-        for span in chunks(Span::new(0, size)) {
-            let here = collect(self.storage.read(&one, span).await?, CHUNK_BYTES as usize).await?;
-            let there = collect(self.storage.read(&other, span).await?, CHUNK_BYTES as usize).await?;
+        for span in pieces(Span::new(0, size)) {
+            let here = collect(self.storage.read(&one, span).await?, PIECE_BYTES as usize).await?;
+            let there = collect(self.storage.read(&other, span).await?, PIECE_BYTES as usize).await?;
             if here != there {
                 return Ok(false);
             }
@@ -640,14 +642,14 @@ impl Source for StagedSource {
     }
 }
 
-/// A span cut where chunks meet, in pieces that fit into memory.
-pub(crate) fn chunks(span: Span) -> impl Iterator<Item = Span> {
-    let first = span.offset / CHUNK_BYTES;
-    let piece = move |chunk: u64| {
-        let (start, end) = ((chunk * CHUNK_BYTES).max(span.offset), ((chunk + 1) * CHUNK_BYTES).min(span.end()));
+/// A span cut at multiples of the size of a piece.
+pub(crate) fn pieces(span: Span) -> impl Iterator<Item = Span> {
+    let first = span.offset / PIECE_BYTES;
+    let piece = move |number: u64| {
+        let (start, end) = ((number * PIECE_BYTES).max(span.offset), ((number + 1) * PIECE_BYTES).min(span.end()));
         Span::new(start, end - start)
     };
-    (first..span.end().div_ceil(CHUNK_BYTES)).map(piece).filter(|piece| piece.size > 0)
+    (first..span.end().div_ceil(PIECE_BYTES)).map(piece).filter(|piece| piece.size > 0)
 }
 
 /// Whether the storage says that things are not as they were expected.

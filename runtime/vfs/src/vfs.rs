@@ -4,23 +4,29 @@
 //! path shows and what becomes of a change is the volume's; permissions are the kernel's.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use causeway_cache::Limits;
-use causeway_storage::{Path, Room, Span, Timestamp};
+use causeway_storage::{Kind, Path, Room, Span, Timestamp};
 
 use crate::VfsError;
 use crate::file::OpenFile;
 use crate::inodes::{Inodes, ROOT};
 use crate::listing::Listing;
 use crate::patience::{Patience, late};
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Reach};
+use crate::stale::Stale;
 use crate::volume::{Attributes, Volume, Wish};
 
 /// Entries of a directory handed out at once: more than fit into one answer to the kernel.
 const ENTRIES_AT_ONCE: usize = 1024;
+
+/// For so long may the kernel trust the size of a file that is being written.
+const TRUST_WHILE_WRITTEN: Duration = Duration::from_secs(1);
 
 /// A read ends by then however slowly its bytes drip: the largest one then came at less than 4 KiB a second.
 const LONGEST_READ: Duration = Duration::from_secs(300);
@@ -62,6 +68,8 @@ pub struct VfsConfig {
     pub read_only: bool,
     /// What a close waits for.
     pub close: Close,
+    /// How many bytes a sequential reader is fetched ahead at most.
+    pub read_ahead_max: u64,
 }
 
 impl Default for VfsConfig {
@@ -73,6 +81,7 @@ impl Default for VfsConfig {
             dir_cache_time_ms: 300_000,
             read_only: false,
             close: Close::Journalled,
+            read_ahead_max: 64 << 20,
         }
     }
 }
@@ -122,6 +131,16 @@ pub struct DirectoryEntry {
     pub offset: u64,
 }
 
+/// Something that a kernel has to forget.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// A name: the number of its directory, and itself. Absent for a directory of which only the attributes changed: who
+    /// works in it would find it gone.
+    pub name: Option<(u64, String)>,
+    /// The attributes and content of this number.
+    pub number: Option<u64>,
+}
+
 /// One mount of a volume.
 #[derive(Debug)]
 pub struct Vfs {
@@ -138,6 +157,8 @@ struct Handle {
     file: Arc<OpenFile>,
     mode: OpenMode,
     pattern: Mutex<Pattern>,
+    /// The kernel serves it by itself.
+    is_lent: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -300,6 +321,35 @@ impl Vfs {
         Ok(id)
     }
 
+    /// The cached file behind a handle that only reads, if the kernel may read it by itself: all of a version is there, and
+    /// no close has to wait for an upload of what is written unseen. The handle counts as lent from then on.
+    pub fn lend(&self, handle: u64) -> Option<File> {
+        let config = self.config();
+        if config.close_uploads() && !config.read_only {
+            return None;
+        }
+        let open = self.handle(handle).ok()?;
+        let lent = self.volume.lend(&open.file)?;
+        open.is_lent.store(true, Ordering::SeqCst);
+        Some(lent)
+    }
+
+    /// A handle of a number whose file is lent is served by the kernel as well. One that writes takes the file over first;
+    /// where that cannot be, the answer is no, the handle is released, and the kernel has to look the name up again.
+    pub async fn join_lent(&self, number: u64, handle: u64) -> Result<bool, VfsError> {
+        let open = self.handle(handle)?;
+        if open.mode.write && !self.volume.take_over(&open.file, handle).await? {
+            self.volume.leave(&open.file);
+            lock(&self.inodes).detach_number(number);
+            drop(open);
+            self.release(handle).await;
+            return Ok(false);
+        }
+        open.file.lent_again();
+        open.is_lent.store(true, Ordering::SeqCst);
+        Ok(true)
+    }
+
     /// Makes a file, or opens the one that is there unless it must be new: its number, counted, and a handle.
     pub async fn create(
         &self,
@@ -325,37 +375,67 @@ impl Vfs {
         Ok((number, attributes, id))
     }
 
+    /// Up to `buffer.len()` bytes at `offset`, if they lie on this machine: how many, fewer only at the end of the file. None
+    /// means that [`Vfs::read`] has to fetch them. Waits for the local disk alone.
+    pub fn read_now(&self, handle: u64, offset: u64, buffer: &mut [u8]) -> Option<Result<usize, VfsError>> {
+        let open = match self.readable(handle) {
+            Ok(open) => open,
+            Err(error) => return Some(Err(error)),
+        };
+        let read = self.volume.read_now(&open.file, offset, buffer)?;
+        if let Ok(size) = read {
+            let reach = self.note(&open, Span::new(offset, size as u64));
+            if let Some(content) = open.file.fetched().filter(|_| reach.ahead_bytes > 0) {
+                content.read_ahead(&self.volume.way(), reach);
+            }
+        }
+        Some(read)
+    }
+
     /// Up to `size` bytes at `offset`: fewer only at the end of the file.
     pub async fn read(&self, handle: u64, offset: u64, size: u32) -> Result<Vec<u8>, VfsError> {
-        let handle = self.handle(handle)?;
-        if !handle.mode.read {
-            return Err(VfsError::BadHandle);
-        }
-        let run = lock(&handle.pattern).note(offset, u64::from(size));
-        let reading = self.volume.read(&handle.file, Span::new(offset, u64::from(size)), run);
+        let open = self.readable(handle)?;
+        let span = Span::new(offset, u64::from(size));
+        let reading = self.volume.read(&open.file, span, self.note(&open, span));
         // Who gives up wastes nothing: what is on its way arrives for the next one.
-        let bytes = tokio::time::timeout(LONGEST_READ, reading).await.map_err(|_| late("the storage"))??;
-        if run > 1 {
-            self.volume.read_ahead(&handle.file, offset + u64::from(size), run);
+        tokio::time::timeout(LONGEST_READ, reading).await.map_err(|_| late("the storage"))?
+    }
+
+    /// Notes a read, and says what to ask for.
+    fn note(&self, open: &Handle, span: Span) -> Reach {
+        lock(&open.pattern).note(span.offset, span.size, self.config().read_ahead_max)
+    }
+
+    fn readable(&self, handle: u64) -> Result<Arc<Handle>, VfsError> {
+        self.handle(handle).and_then(|open| if open.mode.read { Ok(open) } else { Err(VfsError::BadHandle) })
+    }
+
+    /// Writes all of `bytes`, if that needs nothing but the local disk. None means that [`Vfs::write`] has to prepare the
+    /// file first.
+    pub fn write_now(&self, handle: u64, offset: u64, bytes: &[u8]) -> Option<Result<(), VfsError>> {
+        match self.writable(handle) {
+            Ok(open) => self.volume.write_now(&open.file, handle, (!open.mode.append).then_some(offset), bytes),
+            Err(error) => Some(Err(error)),
         }
-        Ok(bytes)
     }
 
     /// Writes all of `bytes`.
     pub async fn write(&self, handle: u64, offset: u64, bytes: Vec<u8>) -> Result<(), VfsError> {
-        self.may_change()?;
-        let open = self.handle(handle)?;
-        if !open.mode.write {
-            return Err(VfsError::BadHandle);
-        }
+        let open = self.writable(handle)?;
         let offset = (!open.mode.append).then_some(offset);
         self.volume.write(&open.file, handle, offset, bytes).await
+    }
+
+    fn writable(&self, handle: u64) -> Result<Arc<Handle>, VfsError> {
+        self.may_change()?;
+        self.handle(handle).and_then(|open| if open.mode.write { Ok(open) } else { Err(VfsError::BadHandle) })
     }
 
     /// What a close promises, and where its error comes from.
     pub async fn flush(&self, handle: u64) -> Result<(), VfsError> {
         let uploads = self.config().close_uploads();
-        self.volume.flush(&self.handle(handle)?.file, handle, uploads).await
+        let open = self.handle(handle)?;
+        self.volume.flush(&open.file, handle, uploads, open.is_lent.load(Ordering::SeqCst)).await
     }
 
     /// Makes what was written survive a power loss.
@@ -368,6 +448,9 @@ impl Vfs {
         let open = lock(&self.handles).remove(&handle);
         if let Some(open) = open {
             let file = open.file.clone();
+            if open.is_lent.load(Ordering::SeqCst) {
+                file.returned();
+            }
             // Else what it read could not be put away.
             drop(open);
             self.volume.release(file, handle, self.keeps_read()).await;
@@ -458,6 +541,36 @@ impl Vfs {
         lock(&self.directories).remove(&handle);
     }
 
+    /// What a kernel has to forget when this is told, as far as it can know it.
+    pub fn forgotten(&self, stale: &Stale) -> Vec<Forgotten> {
+        let inodes = lock(&self.inodes);
+        let (paths, is_name) = match stale {
+            Stale::Entry(path) => (vec![path.clone()], false),
+            Stale::Below(path) => {
+                let mut paths = inodes.below(path);
+                // A name that was shown as absent has no number.
+                paths.push(path.clone());
+                (paths, true)
+            }
+        };
+        let forget = |path: Path| {
+            let (parent, number) = inodes.known(&path);
+            let is_directory = number.is_some_and(|number| inodes.is_directory(number));
+            let name = parent.zip(path.name().map(str::to_owned)).filter(|_| is_name || !is_directory);
+            Forgotten { name, number }
+        };
+        paths.into_iter().map(forget).filter(|forgotten| *forgotten != Forgotten::default()).collect()
+    }
+
+    /// For how long a kernel may trust what it is shown: it is told when that changes earlier.
+    pub fn trust(&self, shown: &Attributes) -> Duration {
+        // The size of what is being written here changes with every write, through whichever mount.
+        if shown.kind == Kind::File && shown.version.is_none() {
+            return TRUST_WHILE_WRITTEN;
+        }
+        Duration::from_millis(self.config().dir_cache_time_ms)
+    }
+
     /// How much room there is, if anybody knows; within a second.
     pub async fn room(&self) -> Option<Room> {
         self.volume.room().await
@@ -484,7 +597,7 @@ impl Vfs {
         if shown.is_some() && attributes.version.is_some() && shown != attributes.version {
             inodes.detach(path);
         }
-        inodes.look_up(path)
+        inodes.look_up(path, attributes.kind)
     }
 
     fn child(&self, parent: u64, name: &str) -> Result<Path, VfsError> {
@@ -497,7 +610,7 @@ impl Vfs {
     }
 
     fn add_handle(&self, id: u64, file: Arc<OpenFile>, mode: OpenMode) {
-        let handle = Handle { file, mode, pattern: Mutex::default() };
+        let handle = Handle { file, mode, pattern: Mutex::default(), is_lent: AtomicBool::new(false) };
         lock(&self.handles).insert(id, Arc::new(handle));
     }
 

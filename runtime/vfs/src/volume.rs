@@ -19,9 +19,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::VfsError;
+use crate::budget::ReadBudget;
 use crate::content::{Content, Way};
 use crate::file::OpenFile;
 use crate::known::{Known, Settled};
+use crate::lend::Taken;
 use crate::patience::Patience;
 use crate::stale::{Announcer, Listener, Stale};
 use crate::upload::Wait;
@@ -42,6 +44,7 @@ pub struct Volume {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) features: Arc<Features>,
     pub(crate) scope: Arc<Scope>,
+    budget: ReadBudget,
     state: Mutex<State>,
     pub(crate) namespace: tokio::sync::Mutex<()>,
     /// Rings when the uploader may find something to do.
@@ -88,6 +91,8 @@ pub(crate) struct Working {
     /// The intent that names it.
     intent: AtomicU64,
     base: Mutex<Option<Base>>,
+    /// What it was, if it is a file of the cache that was taken over as a whole.
+    pub(crate) taken: Option<Taken>,
     /// What its upload made of it: from then on its bytes are that version's and must stay as they are.
     pub(crate) became: OnceLock<Seen>,
     /// Rises with everything that its upload reads: the sign that the upload is getting on.
@@ -100,9 +105,14 @@ impl Working {
             staged,
             intent: AtomicU64::new(intent),
             base: Mutex::new(base),
+            taken: None,
             became: OnceLock::new(),
             sent: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn taken(staged: Arc<Staged>, intent: u64, taken: Taken) -> Working {
+        Working { taken: Some(taken), ..Working::new(staged, intent, None) }
     }
 
     pub(crate) fn sent(&self) -> u64 {
@@ -206,9 +216,9 @@ pub struct Event {
 }
 
 impl Volume {
-    /// Takes a backend into use: recovers what an earlier process left and goes on uploading it. Call [`Volume::stop`] in
-    /// the end.
-    pub async fn open(storage: Arc<dyn Storage>, scope: Arc<Scope>) -> Result<Arc<Volume>> {
+    /// Takes a backend into use: recovers what an earlier process left and goes on uploading it. What it reads ahead is
+    /// part of `budget`, which all volumes of a machine share. Call [`Volume::stop`] in the end.
+    pub async fn open(storage: Arc<dyn Storage>, scope: Arc<Scope>, budget: ReadBudget) -> Result<Arc<Volume>> {
         let features = storage.features();
         let recovering = scope.clone();
         let working = tokio::task::spawn_blocking(move || recover(&recovering)).await.map_err(Error::internal)??;
@@ -229,6 +239,7 @@ impl Volume {
             storage,
             features,
             scope,
+            budget,
             state: Mutex::new(state),
             namespace: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
@@ -287,6 +298,11 @@ impl Volume {
         // Whether it ended in time is what the answer says.
         let _ = tokio::time::timeout(most, drained).await;
         self.pending()
+    }
+
+    /// A file without a name on the disk of the cache, to try things with. Blocking.
+    pub fn nameless_file(&self) -> Result<std::fs::File> {
+        self.scope.nameless_file()
     }
 
     /// Hears what mounts must not trust any more, from now on.
@@ -352,7 +368,8 @@ impl Volume {
     }
 
     pub(crate) fn way(&self) -> Way {
-        Way { storage: self.storage.clone(), scope: self.scope.clone() }
+        let (storage, scope) = (self.storage.clone(), self.scope.clone());
+        Way { storage, tenant: scope.tenant().clone(), scope, budget: self.budget.clone() }
     }
 
     pub(crate) fn tell(&self, path: &Path, message: impl Into<String>) {

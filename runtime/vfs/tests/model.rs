@@ -9,7 +9,7 @@ use std::time::Duration;
 use causeway_cache::Cache;
 use causeway_native::MemoryStorage;
 use causeway_storage::{Can, ErrorKind, Kind, Path, Storage};
-use causeway_vfs::{OpenMode, SetAttributes, Vfs, VfsConfig, VfsError, Volume};
+use causeway_vfs::{OpenMode, ReadBudget, SetAttributes, Vfs, VfsConfig, VfsError, Volume};
 use proptest::prelude::*;
 
 mod faulty;
@@ -150,7 +150,8 @@ impl World {
             cache.scope("tenant", "backend", 1).unwrap()
         });
         let scope = opened.await.unwrap();
-        let volume = Volume::open(self.storage.clone() as Arc<dyn Storage>, scope).await.unwrap();
+        let volume =
+            Volume::open(self.storage.clone() as Arc<dyn Storage>, scope, ReadBudget::default()).await.unwrap();
         self.live = Some(Vfs::new(volume, VfsConfig::default()));
     }
 

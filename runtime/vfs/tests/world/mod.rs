@@ -8,7 +8,7 @@ use std::time::Duration;
 use causeway_cache::{Cache, Scope};
 use causeway_native::MemoryStorage;
 use causeway_storage::{Can, Storage};
-use causeway_vfs::{OpenMode, Vfs, VfsConfig, VfsError, Volume};
+use causeway_vfs::{OpenMode, ReadBudget, Vfs, VfsConfig, VfsError, Volume};
 use tempfile::TempDir;
 
 use crate::faulty::Faulty;
@@ -65,7 +65,8 @@ impl World {
     pub(crate) async fn reopen(&mut self) {
         self.close().await;
         let scope = open_scope(self.cache_directory()).await;
-        let volume = Volume::open(self.storage.clone() as Arc<dyn Storage>, scope).await.unwrap();
+        let volume =
+            Volume::open(self.storage.clone() as Arc<dyn Storage>, scope, ReadBudget::default()).await.unwrap();
         self.vfs = Some(Vfs::new(volume, self.config));
     }
 
@@ -77,7 +78,7 @@ impl World {
 
     /// Waits until nothing is pending.
     pub(crate) async fn drained(&self) {
-        let pending = self.volume().drain(Duration::from_secs(86_400)).await;
+        let pending = self.volume().drain(Duration::from_secs(10 * 365 * 86_400)).await;
         assert_eq!(pending.changes, 0, "{pending:?}");
     }
 

@@ -1,0 +1,145 @@
+//! Files that the kernel reads by itself, and what happens when someone writes to one.
+//!
+//! A version that is complete in the cache is *lent*: the kernel gets its file and serves reads without asking anybody.
+//! From then on that file has to be what the path shows for as long as such a handle is open, and whoever writes must
+//! write to that very file. So a writer does not begin a working copy beside it, but takes the file over: a journalled
+//! intent first ("the whole of this file is dirty, and stood there as that version"), durable, and only then bytes. Nobody
+//! may depend on the content as it was; where someone does (an edit elsewhere that began from it, an upload under way),
+//! the writer is sent to the path anew, and those who read go on with the version that they opened, as after a rename.
+//!
+//! What is written to a lent file is not seen here. Its size and time are the file's own, and its handles count as writing
+//! until they are closed. A file that was taken over and not written to is given back as the version that it was.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use causeway_cache::{Action, ObjectKey, Seen};
+use causeway_storage::Timestamp;
+
+use crate::VfsError;
+use crate::file::{Held, OpenFile, blocking};
+use crate::volume::{Volume, Working};
+
+/// What a file was when it was taken over.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    seen: Seen,
+    key: ObjectKey,
+    size: u64,
+    modified: Timestamp,
+}
+
+impl Volume {
+    /// The file of a version that is complete and cannot be mistaken for another, for one more handle to be read without us;
+    /// give it back with [`OpenFile::returned`].
+    pub(crate) fn lend(&self, file: &OpenFile) -> Option<File> {
+        let inner = file.lock();
+        let Held::Clean { seen, content } = &inner.held else { return None };
+        if seen.weak || inner.unlinked || !content.object.is_complete() {
+            return None;
+        }
+        let lent = content.object.open_file().ok()?;
+        file.lent.fetch_add(1, Ordering::SeqCst);
+        Some(lent)
+    }
+
+    /// Makes a lent file the working copy to which this handle writes. False if it cannot be: nothing happened then.
+    pub(crate) async fn take_over(self: &Arc<Self>, file: &Arc<OpenFile>, handle: u64) -> Result<bool, VfsError> {
+        let (commit, object) = {
+            let mut state = self.state();
+            let mut inner = file.lock();
+            let content = match &inner.held {
+                Held::Working { working, .. } if working.staged.is_passed() && self.is_open_to(&state, working) => {
+                    state.writing.entry(working.staged.id()).or_default().insert(handle);
+                    return Ok(true);
+                }
+                Held::Clean { content, .. } if !inner.unlinked => content.clone(),
+                Held::Working { .. } | Held::Clean { .. } => return Ok(false),
+            };
+            // This look, and the file itself.
+            let is_shared = Arc::strong_count(&content) > 2 || Arc::strong_count(&content.object) > 1;
+            let source = content.source();
+            let Some(key) = ObjectKey::of(&source).filter(|_| !is_shared) else { return Ok(false) };
+            let staged = self.scope.take_over(&content.object)?;
+            let opened = staged.file()?;
+            let modified = source.modified.unwrap_or_else(Timestamp::now);
+            // From now on the file's own time is what the path shows.
+            opened.set_modified(modified.into()).map_err(causeway_storage::Error::from)?;
+            let taken = Taken { size: content.object.size(), modified, seen: source.clone(), key: key.clone() };
+            let path = inner.path.clone();
+            let changed = self.journal().change(|batch| {
+                self.scope.let_go(batch, &content.object);
+                let existing = Some(Seen { path: path.clone(), ..source });
+                Ok(batch.append(Action::Write { path, staged: staged.id(), existing, base: None }))
+            });
+            let (intent, commit) = changed.inspect_err(|_| self.scope.discard(&staged))?;
+            staged.pass();
+            state.contents.remove(&key);
+            state.writing.entry(staged.id()).or_default().insert(handle);
+            let working = Arc::new(Working::taken(staged, intent, taken));
+            state.working.insert(working.staged.id(), working.clone());
+            inner.held = Held::Working { working, file: opened };
+            (commit, content.object.clone())
+        };
+        self.journal().wait(commit).await?;
+        let scope = self.scope.clone();
+        blocking(move || Ok(scope.taken_over(&object)?)).await?;
+        Ok(true)
+    }
+
+    /// Sends whoever opens the path from now on to a file of its own; those who have this one open keep it as it is.
+    pub(crate) fn leave(&self, file: &Arc<OpenFile>) {
+        let mut state = self.state();
+        let path = file.lock().path.clone();
+        if state.files.get(&path).is_some_and(|open| std::ptr::eq(open.as_ptr(), Arc::as_ptr(file))) {
+            state.files.remove(&path);
+        }
+    }
+
+    /// Makes a file that was taken over and not written to the version again that it was.
+    pub(crate) async fn give_back(self: &Arc<Self>, working: &Arc<Working>) -> Result<(), VfsError> {
+        let Some(taken) = &working.taken else { return Ok(()) };
+        let commit = {
+            let mut state = self.state();
+            let id = working.staged.id();
+            let is_written = state.writing.contains_key(&id) || !self.is_open_to(&state, working);
+            if is_written || !state.working.contains_key(&id) || !is_untouched(working, taken) {
+                return Ok(());
+            }
+            let (_, commit) = self.journal().change(|batch| {
+                batch.delete(working.intent());
+                self.scope.keep(batch, &working.staged, &taken.key);
+                Ok(())
+            })?;
+            state.working.remove(&id);
+            // As if it had been uploaded, and had become what stands there.
+            let _ = working.became.set(taken.seen.clone());
+            commit
+        };
+        self.journal().wait(commit).await?;
+        self.put_away(working, Some(taken.seen.clone())).await;
+        Ok(())
+    }
+}
+
+fn is_untouched(working: &Working, taken: &Taken) -> bool {
+    working.staged.size() == taken.size && working.staged.modified() == taken.modified
+}
+
+impl OpenFile {
+    /// Whether the kernel reads it by itself somewhere.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lent.load(Ordering::SeqCst) > 0
+    }
+
+    /// One more handle is served without us.
+    pub(crate) fn lent_again(&self) {
+        self.lent.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A handle that was served without us is closed.
+    pub(crate) fn returned(&self) {
+        self.lent.fetch_sub(1, Ordering::SeqCst);
+    }
+}
