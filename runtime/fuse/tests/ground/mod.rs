@@ -1,0 +1,209 @@
+//! Two grounds side by side: a mount over the storage in memory, and a plain directory of this machine's disk.
+//!
+//! A test does the same on both and compares what came of it: answers, error numbers, names and contents. What the disk
+//! does is the promise; no table of expectations can be wrong. Each test has its own mount. It is taken away when the
+//! test ends however it does, and torn out from under whoever hangs in it when the test's time is over.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use causeway_cache::Cache;
+use causeway_fuse::{MountOptions, Mounted};
+use causeway_native::MemoryStorage;
+use causeway_storage::{Node, Path as StoragePath, Span, Storage, collect};
+use causeway_vfs::{CacheMode, Vfs, VfsConfig, Volume};
+use tempfile::TempDir;
+
+/// What a test may take on one mount, all waiting included.
+const TEST: Duration = Duration::from_secs(60);
+
+/// All modes, those first that keep least.
+pub(crate) const MODES: [CacheMode; 4] = [CacheMode::Off, CacheMode::Minimal, CacheMode::Writes, CacheMode::Full];
+
+/// A mount and a directory beside it. The order of the fields is the order in which they go.
+pub(crate) struct Ground {
+    _watchdog: Sender<()>,
+    mounted: Mounted,
+    volume: Arc<Volume>,
+    storage: Arc<MemoryStorage>,
+    runtime: tokio::runtime::Runtime,
+    directory: TempDir,
+}
+
+impl Ground {
+    pub(crate) fn new(cache_mode: CacheMode) -> Ground {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let storage = Arc::new(MemoryStorage::new());
+        let directory = tempfile::tempdir().unwrap();
+        let (point, disk) = (directory.path().join("mount"), directory.path().join("disk"));
+        fs::create_dir(&point).unwrap();
+        fs::create_dir(&disk).unwrap();
+        let cache = Cache::open(&directory.path().join("cache")).unwrap();
+        let scope = cache.scope("tenant", "backend", 1).unwrap();
+        let volume = runtime.block_on(Volume::open(storage.clone(), scope)).unwrap();
+        let entered = runtime.enter();
+        let vfs = Vfs::new(volume.clone(), VfsConfig { cache_mode, ..VfsConfig::default() });
+        let opened = File::open(&point).unwrap().into();
+        let mounted = causeway_fuse::mount(vfs, opened, MountOptions::default()).unwrap();
+        drop(entered);
+        Ground { _watchdog: watch(point), mounted, volume, storage, runtime, directory }
+    }
+
+    pub(crate) fn mount(&self) -> PathBuf {
+        self.directory.path().join("mount")
+    }
+
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    /// Waits until the storage has everything.
+    pub(crate) fn drain(&self) {
+        let pending = self.runtime.block_on(self.volume.drain(Duration::from_secs(30)));
+        assert_eq!(pending.changes, 0, "{pending:?}");
+    }
+
+    /// What the storage itself has, read past everything.
+    pub(crate) fn stored(&self, path: &str) -> Option<Vec<u8>> {
+        let path = StoragePath::parse(path).unwrap();
+        self.runtime.block_on(async {
+            let entry = self.storage.stat(&path).await.unwrap()?;
+            let size = entry.size.unwrap();
+            let body = self.storage.read(&Node::of(path, &entry), Span::new(0, size)).await.unwrap();
+            Some(collect(body, usize::try_from(size).unwrap()).await.unwrap().to_vec())
+        })
+    }
+
+    /// The mount shows what the disk does, and so does the storage once everything is uploaded.
+    #[track_caller]
+    pub(crate) fn assert_same_trees(&self) {
+        let wanted = tree(&self.disk());
+        assert_eq!(tree(&self.mount()), wanted, "the mount is not as the disk");
+        self.drain();
+        assert_eq!(tree(&self.mount()), wanted, "the mount is not as the disk once it is uploaded");
+        for (path, shown) in wanted {
+            if let Shown::File(content) = shown {
+                assert_eq!(self.stored(&path).map(Content), Some(content), "{path} at the storage");
+            }
+        }
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        // A test that failed left open what it had open: that shall not keep the mount.
+        let _ = rustix::mount::unmount(self.mount(), rustix::mount::UnmountFlags::DETACH);
+        self.runtime.block_on(self.volume.stop());
+    }
+}
+
+/// Does something on the disk and on a mount of each of some modes, and sees that the same comes of it: the answer, the
+/// names and the contents, and what the storage has in the end.
+#[track_caller]
+pub(crate) fn alike<T: PartialEq + std::fmt::Debug>(act: impl Fn(&Path) -> T) {
+    for mode in [CacheMode::Off, CacheMode::Full] {
+        // Shown when what follows fails.
+        println!("in mode {mode:?}");
+        let ground = Ground::new(mode);
+        let (disk, mount) = (act(&ground.disk()), act(&ground.mount()));
+        assert_eq!(mount, disk, "the mount, then the disk");
+        ground.assert_same_trees();
+    }
+}
+
+/// Like [`alike`], for what a program of its own does: a Python script in the directory, its output compared.
+#[track_caller]
+pub(crate) fn alike_in_python(script: &str) {
+    alike(|root| python(root, script));
+}
+
+/// What a script prints, run in a directory.
+#[track_caller]
+pub(crate) fn python(root: &Path, script: &str) -> String {
+    let output = Command::new("python3").args(["-c", script]).current_dir(root).stdin(Stdio::null()).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "in {}: {}\n{out}{err}", root.display(), output.status);
+    out.into_owned()
+}
+
+/// What stands at a path.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Shown {
+    Directory,
+    File(Content),
+}
+
+/// Bytes that are told apart, but not printed in full.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Content(pub(crate) Vec<u8>);
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let start = String::from_utf8_lossy(&self.0[..self.0.len().min(60)]);
+        write!(f, "{} bytes {start:?}", self.0.len())
+    }
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Shown::Directory => f.write_str("directory"),
+            Shown::File(content) => content.fmt(f),
+        }
+    }
+}
+
+/// Everything below a directory.
+pub(crate) fn tree(root: &Path) -> BTreeMap<String, Shown> {
+    let mut tree = BTreeMap::new();
+    let mut left = vec![root.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            let shown = if metadata.is_dir() {
+                left.push(path);
+                Shown::Directory
+            } else {
+                let content = fs::read(&path).unwrap();
+                assert_eq!(metadata.len(), content.len() as u64, "the size of {name}");
+                Shown::File(Content(content))
+            };
+            assert!(tree.insert(name, shown).is_none(), "a name is listed twice");
+        }
+    }
+    tree
+}
+
+/// Bytes that repeat nowhere near, so that a block in the wrong place shows.
+pub(crate) fn pattern(seed: u64, size: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// Fails whoever waits in the mount when the test's time is over.
+fn watch(point: PathBuf) -> Sender<()> {
+    let (alive, ended) = channel();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(TEST) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("the test's time is over: its mount is torn out");
+            let _ = rustix::mount::unmount(&point, rustix::mount::UnmountFlags::FORCE);
+        }
+    });
+    alive
+}
