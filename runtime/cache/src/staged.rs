@@ -218,11 +218,14 @@ impl Staged {
         Ok(())
     }
 
-    /// Cuts or extends it; what is added is zero. Blocking.
+    /// Cuts or extends it; what is added is zero, and a time that was set holds no longer. Blocking.
     pub fn resize(&self, size: u64) -> Result<()> {
         let mut state = self.lock();
         let file = self.open(&mut state)?;
         file.set_len(size)?;
+        if state.modified.is_some() {
+            self.record(&mut state, Record::Modified(None))?;
+        }
         if self.based {
             return self.record(&mut state, Record::Size(size));
         }
@@ -478,6 +481,22 @@ mod tests {
         let segments = staged.segments(Span::new(0, 200));
         let (own, base) = (|o, s| Segment::Own(Span::new(o, s)), |o, s| Segment::Base(Span::new(o, s)));
         assert_eq!(segments, [base(0, 10), own(10, 5), base(15, 85)]);
+    }
+
+    #[test]
+    fn a_time_that_was_set_holds_until_the_content_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = Timestamp { seconds: 5, nanoseconds: 0 };
+        for base in [None, Some(100)] {
+            let (staged, _file) = Staged::create(directory.path(), base.unwrap_or(0), base).unwrap();
+            staged.set_modified(old).unwrap();
+            assert_eq!(staged.modified(), old);
+            staged.resize(3).unwrap();
+            assert!(staged.modified() > old);
+            staged.set_modified(old).unwrap();
+            staged.write_at(0, b"x").unwrap();
+            assert!(staged.modified() > old);
+        }
     }
 
     #[test]

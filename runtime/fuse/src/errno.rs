@@ -28,6 +28,7 @@ pub(crate) fn errno(error: &VfsError) -> Errno {
         VfsError::CrossDevice => Errno::EXDEV,
         VfsError::ReadOnly => Errno::EROFS,
         VfsError::BadHandle => Errno::EBADF,
+        VfsError::LongName => Errno::ENAMETOOLONG,
         VfsError::BadName => Errno::EINVAL,
     }
 }

@@ -106,7 +106,7 @@ impl Look {
     fn attributes(self, number: u64, shown: &Attributes) -> FileAttr {
         let modified = shown.modified.map_or(self.since, SystemTime::from);
         let (kind, perm, nlink) = match shown.kind {
-            Kind::File => (FileType::RegularFile, 0o600, 1),
+            Kind::File => (FileType::RegularFile, 0o600, u32::from(shown.has_name)),
             Kind::Directory => (FileType::Directory, 0o700, 2),
         };
         FileAttr {
@@ -440,7 +440,7 @@ impl Filesystem for Requests {
     fn readdirplus(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let look = self.look;
         self.answer(move |vfs| async move {
-            let here = Attributes { kind: Kind::Directory, size: 0, modified: None, version: None };
+            let here = Attributes { kind: Kind::Directory, size: 0, modified: None, version: None, has_name: true };
             for (dot, next) in dots(offset) {
                 if reply.add(ino, next, dot, &Duration::ZERO, &look.attributes(ino.0, &here), Generation(0)) {
                     return reply.ok();
@@ -480,7 +480,7 @@ impl Filesystem for Requests {
         self.runtime.spawn(async move {
             let room = vfs.room().await.unwrap_or_default();
             let (total, free) = blocks(&room);
-            reply.statfs(total, free, free, 0, 0, BLOCK_BYTES, 255, BLOCK_BYTES);
+            reply.statfs(total, free, free, 0, 0, BLOCK_BYTES, vfs.longest_name_bytes(), BLOCK_BYTES);
         });
     }
 }

@@ -118,6 +118,15 @@ impl Content {
         }
     }
 
+    /// Fetches all that is missing, one range after the other.
+    pub(crate) async fn complete(self: &Arc<Self>, way: &Way) -> Result<()> {
+        while let Some(hole) = self.object.missing(Span::new(0, self.object.size())).first() {
+            let part = Span::new(hole.offset, hole.size.min(PART_BYTES));
+            self.arrive(way, part, Reach::just(part)).await?;
+        }
+        Ok(())
+    }
+
     /// Asks for what a sequential reader wants next, without waiting for it.
     pub(crate) fn read_ahead(self: &Arc<Self>, way: &Way, reach: Reach) {
         let end = reach.at.saturating_add(reach.ahead_bytes).min(self.object.size());

@@ -23,6 +23,9 @@ pub enum VfsError {
     /// The handle is unknown, or was opened for something else.
     #[error("the file was not opened for this")]
     BadHandle,
+    /// The storage has no names of such a length.
+    #[error("a name is too long")]
+    LongName,
     /// No path has such a name.
     #[error("a name is empty, too long, or has characters that no name can have")]
     BadName,

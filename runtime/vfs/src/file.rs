@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use causeway_cache::{Action, Base, Commit, Seen, Segment, Staged};
+use causeway_cache::{Action, Base, Commit, ObjectKey, Seen, Segment, Staged};
 use causeway_storage::{Error, ErrorKind, Path, Span, Timestamp};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -85,10 +85,11 @@ impl OpenFile {
 
     /// What it shows, whatever its path shows by now.
     pub(crate) fn attributes(&self) -> Attributes {
-        match self.held() {
+        let shown = match self.held() {
             Held::Clean { seen, .. } => Found::File(seen).attributes(),
             Held::Working { working, .. } => Found::Staged { working, modified: None }.attributes(),
-        }
+        };
+        Attributes { has_name: !self.is_unlinked(), ..shown }
     }
 
     /// The content of one version at the provider, if that is what it holds and some of it is still to be fetched.
@@ -104,7 +105,11 @@ impl OpenFile {
         match (&self.lock().held, held) {
             (Held::Clean { content, .. }, Held::Clean { content: other, .. }) => Arc::ptr_eq(content, other),
             (Held::Working { working, .. }, Held::Working { working: other, .. }) => Arc::ptr_eq(working, other),
-            _ => false,
+            // Uploaded just now, and about to be seen as what it became.
+            (Held::Working { working, .. }, Held::Clean { content, .. }) => {
+                working.became.get().and_then(ObjectKey::of).as_ref() == Some(content.object.key())
+            }
+            (Held::Clean { .. }, Held::Working { .. }) => false,
         }
     }
 
@@ -267,7 +272,10 @@ impl Volume {
             match working.base() {
                 None => return Err(Error::internal("a working copy without a base has a hole").into()),
                 Some(Base::Remote(seen)) => {
-                    let content = self.content(&seen)?;
+                    let content = match &working.below {
+                        Some(content) => content.clone(),
+                        None => self.content(&seen)?,
+                    };
                     return self.read_content(&content, span, Reach::just(span)).await;
                 }
                 Some(Base::Staged { id, .. }) => {
@@ -435,8 +443,10 @@ impl Volume {
     ) -> Result<Option<(Arc<Working>, Commit)>, VfsError> {
         let mut state = self.state();
         let mut inner = file.lock();
+        let mut below = None;
         let existing = match &inner.held {
             Held::Clean { seen, content } => {
+                below = Some(content.clone()).filter(|_| base.is_some());
                 let source = Seen { path: content.source().path, ..seen.clone() };
                 if !from_nothing && base != Some(Base::Remote(source)) {
                     return Ok(None);
@@ -460,7 +470,7 @@ impl Volume {
             }
         };
         if inner.unlinked {
-            let working = Arc::new(Working::new(staged.clone(), 0, base));
+            let working = Arc::new(Working::over(staged.clone(), 0, base, below));
             inner.held = Held::Working { working: working.clone(), file: opened };
             self.scope.discard(staged);
             let (_, nothing) = self.journal().change(|_| Ok(()))?;
@@ -471,7 +481,7 @@ impl Volume {
             let existing = Some(existing);
             Ok(batch.append(Action::Write { path, staged: staged.id(), existing, base: base.clone() }))
         })?;
-        let working = Arc::new(Working::new(staged.clone(), intent, base));
+        let working = Arc::new(Working::over(staged.clone(), intent, base, below));
         state.working.insert(staged.id(), working.clone());
         state.writing.entry(staged.id()).or_default().insert(handle);
         inner.held = Held::Working { working: working.clone(), file: opened };
@@ -568,6 +578,10 @@ impl Volume {
         let mut changes = self.journal().watch();
         let mut alive = (self.sign_of_life(working), Instant::now());
         loop {
+            // Someone writes on: the upload waits for them, and their close waits for it.
+            if self.state().writing.contains_key(&working.staged.id()) {
+                return Ok(());
+            }
             let id = working.intent();
             let failure = self.journal().read(|intents, _| intents.get(&id).map(|intent| intent.failure.clone()));
             match failure {

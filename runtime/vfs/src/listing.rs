@@ -219,5 +219,6 @@ fn attributes_of(entry: &Entry) -> Attributes {
         size: entry.size.unwrap_or(0),
         modified: entry.modified,
         version: entry.version.clone(),
+        has_name: true,
     }
 }

@@ -7,11 +7,11 @@
 //!
 //! A lost answer is not a conflict: before a refused change is called one, the provider is asked what stands there.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use causeway_cache::{Action, Failure, Intent, Seen};
+use causeway_cache::{Action, Failure, Intent, ObjectKey, Seen};
 use causeway_digest::digest_source;
 use causeway_storage::{
     Algorithm, Can, Entry, Error, ErrorKind, Kind, Node, Path, Result, Source, Span, Timestamp, WriteIntent, collect,
@@ -162,6 +162,7 @@ impl Volume {
         }
         self.state().executing.remove(&intent.id);
         self.wake.notify_one();
+        self.dealt_with.notify_waiters();
     }
 
     /// Gives a change up once nothing was heard of it for too long. One that sends content is heard of whenever it reads
@@ -241,6 +242,7 @@ impl Volume {
     }
 
     async fn execute(self: &Arc<Self>, intent: &Intent) -> Result<Outcome> {
+        self.keep_for_readers(&intent.action).await;
         match &intent.action {
             Action::Write { path, staged, existing, .. } => {
                 self.execute_write(intent.id, path, *staged, existing.as_ref()).await
@@ -250,6 +252,24 @@ impl Volume {
             Action::RemoveDirectory { directory } => self.execute_remove_directory(directory).await,
             Action::Rename { from, to, replaces } => self.execute_rename(intent.id, from, to, replaces.as_ref()).await,
             Action::SetModified { node, modified } => self.execute_set_modified(node, *modified).await,
+        }
+    }
+
+    /// Whoever has a file open reads on when it is removed or replaced: what they did not read yet is fetched first. That
+    /// cannot be promised (it may be too much, or gone), so the change does not depend on it.
+    async fn keep_for_readers(&self, action: &Action) {
+        let ends = match action {
+            Action::Remove { file } => Some(file),
+            Action::Rename { replaces, .. } => replaces.as_ref(),
+            Action::Write { existing, .. } => existing.as_ref(),
+            Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } | Action::SetModified { .. } => None,
+        };
+        let key = ends.and_then(ObjectKey::of);
+        let content = key.and_then(|key| self.state().contents.get(&key).and_then(Weak::upgrade));
+        if let Some(content) = content
+            && let Err(error) = content.complete(&self.way()).await
+        {
+            tracing::info!(?error, path = %content.source().path, "who has the old version open cannot read on");
         }
     }
 

@@ -25,6 +25,9 @@ use crate::volume::{Attributes, Volume, Wish};
 /// Entries of a directory handed out at once: more than fit into one answer to the kernel.
 const ENTRIES_AT_ONCE: usize = 1024;
 
+/// Names at a storage that does not say how long they may be: what programs are used to.
+const LONGEST_NAME_BYTES: u32 = 255;
+
 /// For so long may the kernel trust the size of a file that is being written.
 const TRUST_WHILE_WRITTEN: Duration = Duration::from_secs(1);
 
@@ -210,13 +213,14 @@ impl Vfs {
 
     /// The number of an entry that [`Vfs::read_directory`] showed, counted.
     pub fn adopt(&self, parent: u64, entry: &DirectoryEntry) -> Result<u64, VfsError> {
-        let path = self.child(parent, &entry.name)?;
+        // What the provider has is shown, however long its name is.
+        let path = self.within(parent, &entry.name)?;
         Ok(self.number(&path, &entry.attributes))
     }
 
     /// A number to show for an entry that nobody looked up: its own, if it has one, else one made of its path.
     pub fn show_number(&self, parent: u64, name: &str) -> u64 {
-        let Ok(path) = self.child(parent, name) else { return u64::MAX };
+        let Ok(path) = self.within(parent, name) else { return u64::MAX };
         lock(&self.inodes).number(&path).unwrap_or_else(|| {
             let mut hasher = DefaultHasher::new();
             path.hash(&mut hasher);
@@ -576,6 +580,11 @@ impl Vfs {
         self.volume.room().await
     }
 
+    /// The longest name of an entry.
+    pub fn longest_name_bytes(&self) -> u32 {
+        self.volume.features.longest_name_bytes.unwrap_or(LONGEST_NAME_BYTES)
+    }
+
     /// The number of the root directory.
     pub fn root(&self) -> u64 {
         ROOT
@@ -601,6 +610,13 @@ impl Vfs {
     }
 
     fn child(&self, parent: u64, name: &str) -> Result<Path, VfsError> {
+        if name.len() > self.longest_name_bytes() as usize {
+            return Err(VfsError::LongName);
+        }
+        self.within(parent, name)
+    }
+
+    fn within(&self, parent: u64, name: &str) -> Result<Path, VfsError> {
         let parent = lock(&self.inodes).path(parent).ok_or_else(VfsError::not_found)?;
         Ok(parent.child(name)?)
     }

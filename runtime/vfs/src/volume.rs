@@ -49,6 +49,8 @@ pub struct Volume {
     pub(crate) namespace: tokio::sync::Mutex<()>,
     /// Rings when the uploader may find something to do.
     pub(crate) wake: Notify,
+    /// Rings when a change that was carried out, or given up for now, is dealt with to the end.
+    pub(crate) dealt_with: Notify,
     uploader: Mutex<Option<JoinHandle<()>>>,
     /// Rises with everything that any upload reads.
     pub(crate) sent: AtomicU64,
@@ -91,6 +93,9 @@ pub(crate) struct Working {
     /// The intent that names it.
     intent: AtomicU64,
     base: Mutex<Option<Base>>,
+    /// The content of its base as far as it is here: it stays as long as there may be holes, also when the base is gone
+    /// everywhere else.
+    pub(crate) below: Option<Arc<Content>>,
     /// What it was, if it is a file of the cache that was taken over as a whole.
     pub(crate) taken: Option<Taken>,
     /// What its upload made of it: from then on its bytes are that version's and must stay as they are.
@@ -105,10 +110,15 @@ impl Working {
             staged,
             intent: AtomicU64::new(intent),
             base: Mutex::new(base),
+            below: None,
             taken: None,
             became: OnceLock::new(),
             sent: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn over(staged: Arc<Staged>, intent: u64, base: Option<Base>, below: Option<Arc<Content>>) -> Working {
+        Working { below, ..Working::new(staged, intent, base) }
     }
 
     pub(crate) fn taken(staged: Arc<Staged>, intent: u64, taken: Taken) -> Working {
@@ -151,6 +161,8 @@ pub struct Attributes {
     pub modified: Option<Timestamp>,
     /// The version at the provider; absent for directories and for what is not uploaded yet.
     pub version: Option<Version>,
+    /// A path leads to it. What was removed lives on without one for as long as it is open.
+    pub has_name: bool,
 }
 
 /// What answers for a path, with what is needed to open or change it.
@@ -169,19 +181,21 @@ impl Found {
     pub(crate) fn attributes(&self) -> Attributes {
         match self {
             Found::Directory(modified, _) => {
-                Attributes { kind: Kind::Directory, size: 0, modified: *modified, version: None }
+                Attributes { kind: Kind::Directory, size: 0, modified: *modified, version: None, has_name: true }
             }
             Found::Staged { working, modified, .. } => Attributes {
                 kind: Kind::File,
                 size: working.staged.size(),
                 modified: Some(modified.unwrap_or_else(|| working.staged.modified())),
                 version: None,
+                has_name: true,
             },
             Found::File(seen) => Attributes {
                 kind: Kind::File,
                 size: seen.size.unwrap_or(0),
                 modified: seen.modified,
                 version: seen.version.clone(),
+                has_name: true,
             },
         }
     }
@@ -243,6 +257,7 @@ impl Volume {
             state: Mutex::new(state),
             namespace: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
+            dealt_with: Notify::new(),
             uploader: Mutex::default(),
             sent: AtomicU64::new(0),
             wishes: Mutex::default(),
@@ -289,9 +304,15 @@ impl Volume {
     pub async fn drain(&self, most: Duration) -> Pending {
         let mut changes = self.journal().watch();
         let drained = async {
-            while self.journal().read(|intents, _| !intents.is_empty()) {
-                if changes.changed().await.is_err() {
+            loop {
+                let dealt_with = self.dealt_with.notified();
+                let is_empty = self.journal().read(|intents, _| intents.is_empty());
+                if is_empty && self.state().executing.is_empty() {
                     break;
+                }
+                tokio::select! {
+                    () = dealt_with => {}
+                    changed = changes.changed() => if changed.is_err() { break },
                 }
             }
         };

@@ -16,8 +16,8 @@ use std::time::Duration;
 use causeway_cache::Cache;
 use causeway_fuse::{MountOptions, Mounted};
 use causeway_native::MemoryStorage;
-use causeway_storage::{Node, Path as StoragePath, Span, Storage, collect};
-use causeway_vfs::{CacheMode, Vfs, VfsConfig, Volume};
+use causeway_storage::{MemorySource, Node, Path as StoragePath, Span, Storage, WriteIntent, WriteLogNone, collect};
+use causeway_vfs::{CacheMode, ReadBudget, Vfs, VfsConfig, Volume};
 use tempfile::TempDir;
 
 /// What a test may take on one mount, all waiting included.
@@ -30,6 +30,7 @@ pub(crate) const MODES: [CacheMode; 4] = [CacheMode::Off, CacheMode::Minimal, Ca
 pub(crate) struct Ground {
     _watchdog: Sender<()>,
     mounted: Mounted,
+    vfs: Arc<Vfs>,
     volume: Arc<Volume>,
     storage: Arc<MemoryStorage>,
     runtime: tokio::runtime::Runtime,
@@ -46,13 +47,50 @@ impl Ground {
         fs::create_dir(&disk).unwrap();
         let cache = Cache::open(&directory.path().join("cache")).unwrap();
         let scope = cache.scope("tenant", "backend", 1).unwrap();
-        let volume = runtime.block_on(Volume::open(storage.clone(), scope)).unwrap();
-        let entered = runtime.enter();
-        let vfs = Vfs::new(volume.clone(), VfsConfig { cache_mode, ..VfsConfig::default() });
-        let opened = File::open(&point).unwrap().into();
-        let mounted = causeway_fuse::mount(vfs, opened, MountOptions::default()).unwrap();
-        drop(entered);
-        Ground { _watchdog: watch(point), mounted, volume, storage, runtime, directory }
+        let volume = runtime.block_on(Volume::open(storage.clone(), scope, ReadBudget::default())).unwrap();
+        let config = VfsConfig { cache_mode, ..VfsConfig::default() };
+        let (mounted, vfs) = mount(&runtime, &volume, config, &point);
+        Ground { _watchdog: watch(point), mounted, vfs, volume, storage, runtime, directory }
+    }
+
+    /// The same, mounted anew: nobody has anything open.
+    pub(crate) fn remount(mut self) -> Ground {
+        self.mounted.unmount().unwrap();
+        let config = self.vfs.config();
+        (self.mounted, self.vfs) = mount(&self.runtime, &self.volume, config, &self.mount());
+        self
+    }
+
+    /// From now on nobody answers the kernel.
+    pub(crate) fn abort(&self) {
+        // It says that it is busy, and has ended the conversation all the same.
+        let _ = rustix::mount::unmount(self.mount(), rustix::mount::UnmountFlags::FORCE);
+    }
+
+    pub(crate) fn no_passthrough(&self) -> Option<String> {
+        self.mounted.no_passthrough().map(str::to_owned)
+    }
+
+    /// Behaves otherwise from now on.
+    pub(crate) fn reconfigure(&self, change: impl FnOnce(VfsConfig) -> VfsConfig) {
+        self.vfs.reconfigure(change(self.vfs.config()));
+    }
+
+    /// Someone else puts content there, past everything.
+    pub(crate) fn put(&self, path: &str, content: &[u8]) {
+        let path = StoragePath::parse(path).unwrap();
+        let source = Arc::new(MemorySource(bytes::Bytes::copy_from_slice(content)));
+        self.runtime.block_on(async {
+            let existing = self.storage.stat(&path).await.unwrap().map(|entry| Node::of(path.clone(), &entry));
+            let intent = WriteIntent { path, existing, modified: None, media_type: "text/plain".into() };
+            self.storage.write(&intent, source, Arc::new(WriteLogNone)).await.unwrap();
+        });
+    }
+
+    /// The version that the storage has.
+    pub(crate) fn version(&self, path: &str) -> Option<String> {
+        let stat = self.runtime.block_on(self.storage.stat(&StoragePath::parse(path).unwrap()));
+        stat.unwrap().and_then(|entry| entry.version).map(|version| version.0)
     }
 
     pub(crate) fn mount(&self) -> PathBuf {
@@ -101,6 +139,18 @@ impl Drop for Ground {
         let _ = rustix::mount::unmount(self.mount(), rustix::mount::UnmountFlags::DETACH);
         self.runtime.block_on(self.volume.stop());
     }
+}
+
+fn mount(
+    runtime: &tokio::runtime::Runtime,
+    volume: &Arc<Volume>,
+    config: VfsConfig,
+    point: &Path,
+) -> (Mounted, Arc<Vfs>) {
+    let _entered = runtime.enter();
+    let vfs = Vfs::new(volume.clone(), config);
+    let opened = File::open(point).unwrap().into();
+    (causeway_fuse::mount(vfs.clone(), opened, MountOptions::default()).unwrap(), vfs)
 }
 
 /// Does something on the disk and on a mount of each of some modes, and sees that the same comes of it: the answer, the

@@ -1,0 +1,167 @@
+//! Files that the kernel reads by itself: what shows that it does, and that nobody who reads or writes notices.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use causeway_vfs::{CacheMode, Close, VfsConfig};
+
+mod ground;
+use ground::{Content, Ground, pattern, python};
+
+/// A mount on which `f` has this content, complete in the cache and at the storage, and open nowhere.
+fn with_file(content: &[u8]) -> Ground {
+    let ground = Ground::new(CacheMode::Full);
+    fs::write(ground.mount().join("f"), content).unwrap();
+    ground.drain();
+    ground.remount()
+}
+
+fn all_of(file: &mut File) -> Content {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    Content(bytes)
+}
+
+/// Whether an open file can be read when nobody answers the kernel any more: then it reads by itself.
+fn is_read_by_the_kernel(ground: Ground, file: &File) -> bool {
+    ground.abort();
+    let read = file.read_exact_at(&mut [0; 4], 0).is_ok();
+    drop(ground);
+    read
+}
+
+#[test]
+fn a_complete_file_is_read_by_the_kernel_alone() {
+    let ground = with_file(&pattern(1, 3 << 20));
+    assert_eq!(ground.no_passthrough(), None);
+    let file = File::open(ground.mount().join("f")).unwrap();
+    assert!(is_read_by_the_kernel(ground, &file));
+}
+
+#[test]
+fn a_file_that_is_not_complete_is_read_through_us() {
+    let ground = Ground::new(CacheMode::Full);
+    ground.put("f", &pattern(1, 3 << 20));
+    let file = File::open(ground.mount().join("f")).unwrap();
+    file.read_exact_at(&mut [0; 4], 0).unwrap();
+    assert!(!is_read_by_the_kernel(ground, &file));
+}
+
+#[test]
+fn where_a_close_waits_for_the_upload_files_are_read_through_us() {
+    let ground = with_file(b"content");
+    ground.reconfigure(|config| VfsConfig { close: Close::Uploaded, ..config });
+    let file = File::open(ground.mount().join("f")).unwrap();
+    assert!(!is_read_by_the_kernel(ground, &file));
+}
+
+#[test]
+fn a_reader_sees_what_a_later_writer_writes_appends_and_cuts() {
+    let ground = with_file(b"begun here");
+    let path = ground.mount().join("f");
+    let mut reader = File::open(&path).unwrap();
+    assert_eq!(all_of(&mut reader), Content(b"begun here".to_vec()));
+    let mut writer = OpenOptions::new().append(true).open(&path).unwrap();
+    writer.write_all(b", went on").unwrap();
+    assert_eq!(all_of(&mut reader), Content(b"begun here, went on".to_vec()));
+    assert_eq!(reader.metadata().unwrap().len(), 19);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 19);
+    OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"BEGUN", 0).unwrap();
+    writer.set_len(10).unwrap();
+    assert_eq!(all_of(&mut reader), Content(b"BEGUN here".to_vec()));
+    drop((reader, writer));
+    ground.drain();
+    assert_eq!(ground.stored("f").unwrap(), b"BEGUN here");
+    assert_eq!(fs::read(&path).unwrap(), b"BEGUN here");
+}
+
+#[test]
+fn a_reader_sees_a_file_emptied_and_filled_anew() {
+    let ground = with_file(b"what stood here before");
+    let path = ground.mount().join("f");
+    let mut reader = File::open(&path).unwrap();
+    fs::write(&path, "anew").unwrap();
+    assert_eq!(all_of(&mut reader), Content(b"anew".to_vec()));
+    drop(reader);
+    ground.drain();
+    assert_eq!(ground.stored("f").unwrap(), b"anew");
+}
+
+#[test]
+fn what_is_written_is_uploaded_once_the_writer_is_gone_and_again_after_the_next() {
+    let ground = with_file(b"0");
+    let path = ground.mount().join("f");
+    let mut reader = File::open(&path).unwrap();
+    for round in 1..6u64 {
+        let content = pattern(round, 100_000);
+        let writer = OpenOptions::new().write(true).open(&path).unwrap();
+        writer.write_all_at(&content, 0).unwrap();
+        drop(writer);
+        ground.drain();
+        assert_eq!(ground.stored("f").as_ref(), Some(&content), "round {round}");
+        assert_eq!(all_of(&mut reader), Content(content), "round {round}");
+    }
+}
+
+#[test]
+fn who_opens_to_write_and_does_not_makes_no_upload() {
+    let ground = with_file(b"content");
+    let path = ground.mount().join("f");
+    let before = ground.version("f");
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    let reader = File::open(&path).unwrap();
+    drop(OpenOptions::new().read(true).write(true).open(&path).unwrap());
+    ground.drain();
+    assert_eq!(ground.version("f"), before);
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), time);
+    drop(reader);
+}
+
+#[test]
+fn a_file_that_is_removed_or_replaced_lives_on_for_its_readers() {
+    for replaced in [false, true] {
+        let ground = with_file(b"kept by its reader");
+        let path = ground.mount().join("f");
+        let mut reader = File::open(&path).unwrap();
+        if replaced {
+            fs::write(ground.mount().join("g"), "new").unwrap();
+            fs::rename(ground.mount().join("g"), &path).unwrap();
+        } else {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, "new").unwrap();
+        }
+        ground.drain();
+        assert_eq!(all_of(&mut reader), Content(b"kept by its reader".to_vec()));
+        assert_eq!(reader.metadata().unwrap().nlink(), 0);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(ground.stored("f").unwrap(), b"new");
+    }
+}
+
+#[test]
+fn what_changes_at_the_provider_is_a_new_file_and_its_readers_keep_the_old() {
+    let ground = with_file(b"theirs, the first");
+    ground.reconfigure(|config| VfsConfig { dir_cache_time_ms: 0, ..config });
+    let path = ground.mount().join("f");
+    let mut reader = File::open(&path).unwrap();
+    ground.put("f", b"theirs, the second");
+    assert_eq!(fs::read(&path).unwrap(), b"theirs, the second");
+    assert_eq!(all_of(&mut reader), Content(b"theirs, the first".to_vec()));
+}
+
+#[test]
+fn a_file_that_was_mapped_while_it_filled_can_be_opened_by_others() {
+    let ground = Ground::new(CacheMode::Full);
+    ground.put("f", &pattern(1, 1 << 20));
+    let script = "
+import mmap
+f = open('f', 'rb')
+m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+f.close()
+print(all(open('f', 'rb').read() == m[:] for _ in range(3)))
+";
+    assert_eq!(python(&ground.mount(), script), "True\n");
+}
