@@ -17,9 +17,11 @@ use causeway_storage::{Error, ErrorKind, Result, Timestamp, WriteLog};
 
 use crate::Ranges;
 use crate::index::{Index, Op, Table};
-use crate::journal::{Action, Batch, Intent, Journal};
-use crate::object::{Object, ObjectKey, ObjectRecord, OpenObjects, in_use};
-use crate::staged::Staged;
+use crate::journal::{Batch, Commit, Intent, Journal};
+use crate::object::{Object, ObjectKey, ObjectRecord, OpenObjects, in_use, sums};
+use crate::recovery::{self, Boot};
+use crate::secured::LARGEST_RIDER_BYTES;
+use crate::staged::{Sealed, Staged};
 
 /// Free space that is left to others on the disk: what the index and the journal need to go on while writers are refused.
 const RESERVE_BYTES: u64 = 256 << 20;
@@ -27,34 +29,45 @@ const RESERVE_BYTES: u64 = 256 << 20;
 /// Bytes written between two looks at how much the working copies really occupy.
 const RECOUNT_BYTES: u64 = 64 << 20;
 
+/// Where the kernel tells which run of the machine this is.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The largest record of an upload's progress, as the contract says.
 const PROGRESS_BYTES: usize = 16 << 20;
 
 /// The cache of one data directory.
 #[derive(Debug)]
 pub struct Cache {
-    index: Arc<Index>,
-    content: PathBuf,
+    pub(crate) index: Arc<Index>,
+    pub(crate) content: PathBuf,
+    pub(crate) quarantine: PathBuf,
     ids: Arc<AtomicU64>,
     quarantined: Vec<String>,
+    /// Which run of the machine this is: another one than before may have begun with a power loss.
+    pub(crate) boot: String,
     _lock: File,
 }
 
 impl Cache {
     /// Opens or creates the cache in `directory`. Fails if another process has it open. Blocking.
     pub fn open(directory: &FilePath) -> Result<Arc<Cache>> {
+        Cache::open_in(directory, std::fs::read_to_string(BOOT)?.trim())
+    }
+
+    pub(crate) fn open_in(directory: &FilePath, boot: &str) -> Result<Arc<Cache>> {
         let content = directory.join("content");
         std::fs::create_dir_all(&content)?;
-        std::fs::create_dir_all(directory.join("quarantine"))?;
+        let quarantine = directory.join("quarantine");
+        std::fs::create_dir_all(&quarantine)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("lock"))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             Error::new(ErrorKind::Unavailable(None), "the cache is in use by another process").with_detail(error)
         })?;
-        let index = Arc::new(Index::open(&directory.join("index.redb"), &content)?);
+        let index = Arc::new(Index::open(directory, &content)?);
         let (known, mut highest) = known_files(&index)?;
-        let quarantined = sort_out(&content, &directory.join("quarantine"), &known, &mut highest)?;
+        let quarantined = sort_out(&content, &quarantine, &known, &mut highest)?;
         let ids = Arc::new(AtomicU64::new(highest + 1));
-        Ok(Arc::new(Cache { index, content, ids, quarantined, _lock: lock }))
+        Ok(Arc::new(Cache { index, content, quarantine, ids, quarantined, boot: boot.to_owned(), _lock: lock }))
     }
 
     /// Files of working copies that no record names, set aside when the cache was opened.
@@ -71,10 +84,12 @@ impl Cache {
         self.index.scan(Table::Objects, &prefix, |_, value| {
             clean_bytes += serde_json::from_slice::<ObjectRecord>(value).map_or(0, |record| record.present.total());
         })?;
+        let boot = recovery::begin(self, &prefix, &journal)?;
         Ok(Arc::new(Scope {
             cache: self.clone(),
             tenant: tenant.into(),
             prefix,
+            boot: Mutex::new(boot),
             journal,
             open: Mutex::default(),
             limits: Mutex::new(Limits::default()),
@@ -109,13 +124,14 @@ struct Counted {
 #[derive(Debug)]
 pub struct Scope {
     tenant: Arc<str>,
-    prefix: String,
-    journal: Journal,
+    pub(crate) prefix: String,
+    pub(crate) boot: Mutex<Boot>,
+    pub(crate) journal: Journal,
     open: OpenObjects,
     limits: Mutex<Limits>,
     room: Mutex<Counted>,
     /// Last, so that everything that uses the index is gone when the lock on the directory is let go.
-    cache: Arc<Cache>,
+    pub(crate) cache: Arc<Cache>,
 }
 
 impl Scope {
@@ -137,9 +153,16 @@ impl Scope {
         Ok((Arc::new(staged), file))
     }
 
-    /// The working copy that an intent of an earlier process names. Blocking.
-    pub fn recover(&self, id: u64, base_size: Option<u64>) -> Result<Arc<Staged>> {
-        Ok(Arc::new(Staged::recover(&self.cache.content, id, base_size)?))
+    /// Makes all that was written to a working copy so far survive a power loss, once the commit was waited for. Blocking.
+    pub fn secure(&self, staged: &Staged) -> Result<Commit> {
+        staged.secure(|secured| self.journal.secure(staged.id(), secured))
+    }
+
+    /// Makes all that was written to these working copies survive a power loss. Blocking.
+    pub fn secure_all(&self, copies: &[Arc<Staged>]) -> Result<()> {
+        let unsecured = copies.iter().filter(|staged| !staged.is_secured());
+        let commits = unsecured.map(|staged| self.secure(staged)).collect::<Result<Vec<_>>>()?;
+        commits.into_iter().try_for_each(Commit::wait_blocking)
     }
 
     /// Deletes a working copy that no intent names any more. Who has it open goes on. Blocking.
@@ -171,6 +194,11 @@ impl Scope {
         let Ok(record) = serde_json::from_slice::<ObjectRecord>(&value) else { return Ok(None) };
         let path = self.cache.content.join(&record.file);
         match OpenOptions::new().read(true).write(true).open(&path) {
+            // What is small was perhaps never synced.
+            Ok(file) if size <= LARGEST_RIDER_BYTES && !record.sums.is_empty() && record.sums != sums(&file, size)? => {
+                tracing::warn!(file = record.file, "cached content is damaged and is fetched again");
+                Ok(None)
+            }
             Ok(file) if record.size == size => Ok(Some(Object::new(key.clone(), path, record, file))),
             // Another size under the same version, or a file that is gone: what the record says cannot be trusted.
             Ok(_) => Ok(None),
@@ -184,7 +212,7 @@ impl Scope {
         let path = self.cache.content.join(&name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         file.set_len(size)?;
-        let record = ObjectRecord { file: name, size, present: Ranges::default(), used: 0 };
+        let record = ObjectRecord { file: name, size, present: Ranges::default(), used: 0, sums: Vec::new() };
         Ok(Object::new(key.clone(), path, record, file))
     }
 
@@ -192,8 +220,7 @@ impl Scope {
     pub fn save(&self, object: &Object) -> Result<()> {
         let Some(record) = object.record(Timestamp::now().seconds)? else { return Ok(()) };
         let value = serde_json::to_vec(&record).map_err(Error::internal)?;
-        let op = Op { table: Table::Objects, key: object.key.record_key(&self.prefix), value: Some(value) };
-        self.commit(vec![op])
+        self.commit(vec![Op::put(Table::Objects, object.key.record_key(&self.prefix), value)], true)
     }
 
     /// Deletes fetched content, unless someone else has it open. Blocking.
@@ -208,7 +235,7 @@ impl Scope {
             return Ok(());
         }
         let key = object.key.record_key(&self.prefix);
-        self.commit(vec![Op { table: Table::Objects, key, value: None }])?;
+        self.commit(vec![Op::delete(Table::Objects, key)], false)?;
         remove_file(&object.path)
     }
 
@@ -234,12 +261,17 @@ impl Scope {
         remove_file(&object.path)
     }
 
+    /// Readies an uploaded working copy to be kept: it has no holes, and is not written any more. Blocking.
+    pub fn seal(&self, staged: &Staged) -> Result<Sealed> {
+        staged.seal()
+    }
+
     /// In the same step as `batch`, makes an uploaded working copy the content of the version that its upload made. Call
-    /// [`Scope::kept`] when the step is on disk. The copy has no holes.
-    pub fn keep(&self, batch: &mut Batch<'_>, staged: &Staged, key: &ObjectKey) {
-        let size = staged.size();
+    /// [`Scope::kept`] when the step is on disk.
+    pub fn keep(&self, batch: &mut Batch<'_>, staged: &Staged, sealed: Sealed, key: &ObjectKey) {
+        let Sealed { size, sums } = sealed;
         let used = Timestamp::now().seconds;
-        let record = ObjectRecord { file: staged.file_name(), size, present: Ranges::whole(size), used };
+        let record = ObjectRecord { file: staged.file_name(), size, present: Ranges::whole(size), used, sums };
         batch.put_object(key.record_key(&self.prefix), &record);
         self.room().clean_bytes += size;
     }
@@ -325,11 +357,11 @@ impl Scope {
             // First the file: on a disk that is full there may be no room to write the record down.
             remove_file(&self.cache.content.join(&file))?;
             clean -= bytes;
-            gone.push(Op { table: Table::Objects, key, value: None });
+            gone.push(Op::delete(Table::Objects, key));
         }
         let evicted = gone.len();
         if evicted > 0 {
-            self.commit(gone)?;
+            self.commit(gone, false)?;
         }
         drop(open);
         let mut room = self.room();
@@ -361,7 +393,8 @@ impl Scope {
     /// Bytes that working copies occupy on disk.
     fn dirty_bytes(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
-        let staged: Vec<u64> = self.journal.read(|intents, _| intents.values().filter_map(staged_id).collect());
+        let staged: Vec<u64> =
+            self.journal.read(|intents, _| intents.values().filter_map(|intent| intent.action.staged()).collect());
         let occupied = |id: u64| {
             let path = self.cache.content.join(format!("s-{id:016x}"));
             std::fs::metadata(path).map_or(0, |metadata| metadata.blocks() * 512)
@@ -378,11 +411,9 @@ impl Scope {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn commit(&self, ops: Vec<Op>) -> Result<()> {
-        if let Some(error) = self.cache.index.failing() {
-            return Err(error);
-        }
-        self.cache.index.commit(ops).blocking_recv().map_err(|_| Error::internal("the index has stopped")).flatten()
+    /// Nobody waits for it: what it is about can be fetched again.
+    fn commit(&self, ops: Vec<Op>, names_file: bool) -> Result<()> {
+        self.cache.index.commit(ops, names_file).map(drop)
     }
 }
 
@@ -403,18 +434,11 @@ impl WriteLog for Progress {
         if record.len() > PROGRESS_BYTES {
             return Err(Error::internal("a record of progress is larger than 16 MiB"));
         }
-        if let Some(error) = self.scope.cache.index.failing() {
-            return Err(error);
-        }
-        let op = Op { table: Table::Progress, key: self.key.clone(), value: Some(record.to_vec()) };
-        self.scope.cache.index.commit(vec![op]).await.map_err(|_| Error::internal("the index has stopped")).flatten()
-    }
-}
-
-fn staged_id(intent: &Intent) -> Option<u64> {
-    match &intent.action {
-        Action::Write { staged, .. } => Some(*staged),
-        _ => None,
+        let op = Op::put(Table::Progress, self.key.clone(), record);
+        let scope = self.scope.clone();
+        // A large record is written into the store before this returns.
+        let committed = tokio::task::spawn_blocking(move || scope.cache.index.commit(vec![op], false));
+        committed.await.map_err(Error::internal)??.wait().await
     }
 }
 
@@ -425,7 +449,7 @@ fn known_files(index: &Index) -> Result<(HashSet<String>, u64)> {
     index.scan(Table::Intents, "", |_, value| {
         if let Ok(intent) = serde_json::from_slice::<Intent>(value) {
             highest = highest.max(intent.id);
-            known.extend(staged_id(&intent).map(|id| format!("s-{id:016x}")));
+            known.extend(intent.action.staged().map(|id| format!("s-{id:016x}")));
         }
     })?;
     index.scan(Table::Objects, "", |_, value| {

@@ -1,380 +1,457 @@
-//! The index: small records in one embedded store, written by one thread.
+//! The index: small records, durable in the order in which they were changed.
 //!
 //! It does not know what its records mean. A commit is a list of puts and deletes that happens as a whole or not at all.
-//! The thread takes every commit that waits, makes one transaction of them, syncs the content directory (so that no
-//! record names a file that a power loss would take away), commits, and only then answers: closes that come together
-//! share one sync.
+//! It is appended to a log before it is answered, so that it survives the end of the process, and is seen by everyone who
+//! reads from then on. Who must know that it survives a power loss waits for it: one thread syncs the log for all who wait.
+//! A second thread brings the store under the index up to date from what the log has; then that part of the log is free.
 //!
-//! A transaction that fails (a full disk, most often) is answered as a failure and kept: it is tried again every second,
-//! and goes before whatever comes later, so that the records on disk are always those of some moment, never a selection.
-//! Who hands commits over looks first whether the store can be written at all, which bounds what is kept.
+//! When the store cannot be written (a full disk, most often), that is tried again every second, and commits go on to be
+//! accepted while the log has room. When it has little, only those are that take something pending away; then none are:
+//! what was accepted is never lost, and what cannot be is refused before anything changed. When the log itself cannot be
+//! synced, nothing that waits for it is answered well any more: everything goes into the store, and the log begins anew.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use causeway_storage::{Error, ErrorKind, Result};
-use redb::{Database, ReadableDatabase, TableDefinition};
 use tokio::sync::oneshot;
 
-/// Memory for pages of the store: 16 MiB hold the records of some tens of thousands of files.
-const PAGE_CACHE_BYTES: usize = 16 << 20;
+pub(crate) use crate::op::{Op, Table};
+use crate::op::{decode, encode};
+use crate::overlay::Overlay;
+use crate::store::{Opener, Store};
+use crate::wal::{SEGMENT_BYTES, Wal};
 
-/// Commits that may wait for the thread; a caller beyond that waits its turn. More than the kernel requests in flight.
-const WAITING_COMMITS: usize = 4096;
+/// A larger commit goes into the store at once: an eighth of the log, so that no commit waits for more than that.
+const MOST_LOGGED_BYTES: usize = 4 << 20;
+
+/// How long the log waits for more before it goes into the store: what came and went by then never gets there.
+const LAZY: Duration = Duration::from_secs(5);
 
 /// What the disk refused is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The kinds of record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Table {
-    /// Content fetched from, or accepted by, a provider.
-    Objects,
-    /// Changes that a provider has not made yet.
-    Intents,
-    /// How far uploads got.
-    Progress,
-    /// Directories that only exist here.
-    Directories,
-    /// Modification times of directories, which most providers do not keep.
-    Times,
-    /// Records that could not be understood, kept for people.
-    Quarantine,
-}
+/// How long a commit waits for room in the log while the store takes up what is in it, which takes a second at worst.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Table {
-    const ALL: [Table; 6] =
-        [Table::Objects, Table::Intents, Table::Progress, Table::Directories, Table::Times, Table::Quarantine];
-
-    fn definition(self) -> TableDefinition<'static, &'static str, &'static [u8]> {
-        TableDefinition::new(match self {
-            Table::Objects => "objects",
-            Table::Intents => "intents",
-            Table::Progress => "progress",
-            Table::Directories => "directories",
-            Table::Times => "times",
-            Table::Quarantine => "quarantine",
-        })
-    }
-}
-
-/// One change of one record: a value to put, or none to delete.
-#[derive(Debug)]
-pub(crate) struct Op {
-    pub(crate) table: Table,
-    pub(crate) key: String,
-    pub(crate) value: Option<Vec<u8>>,
-}
-
-struct Waiting {
-    ops: Vec<Op>,
-    done: oneshot::Sender<Result<()>>,
-}
-
-/// The store.
+/// The records.
 #[derive(Debug)]
 pub(crate) struct Index {
-    store: Arc<Store>,
-    sender: Option<SyncSender<Waiting>>,
-    writer: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A commit that is in the log, and can be waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    /// The directory of the files that records name.
+    content: std::fs::File,
+    state: Mutex<State>,
+    /// Rings for the thread that syncs the log.
+    to_sync: Condvar,
+    /// Rings for the thread that writes the store.
+    to_store: Condvar,
+    /// Rings when there is room in the log again, or when it is known that there will be none.
+    room: Condvar,
+    /// Held by whoever writes the store; taken before `state`.
+    storing: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    wal: Wal,
+    overlay: Overlay,
+    /// The number of the next commit.
+    next: u64,
+    /// Up to this number, commits are in the store.
+    checkpointed: u64,
+    /// Up to this number, commits survive a power loss.
+    durable: u64,
+    waiting: Vec<(u64, oneshot::Sender<Result<()>>)>,
+    /// A record names a file whose name may not be durable yet.
+    names_unsynced: bool,
+    log_failure: Option<Error>,
+    store_failure: Option<Error>,
+    /// The store is wanted up to date without delay.
+    hurry: bool,
+    stopping: bool,
 }
 
 impl Index {
-    /// Opens or creates the store; `content` is the directory that its records speak of.
-    pub(crate) fn open(file: &Path, content: &Path) -> Result<Index> {
-        let file = file.to_owned();
-        let open = move || Database::builder().set_cache_size(PAGE_CACHE_BYTES).create(&file).map_err(broken);
-        Index::over(Box::new(open), content)
+    /// Opens or creates the index in `directory`; `content` is the directory of the files that records name.
+    pub(crate) fn open(directory: &Path, content: &Path) -> Result<Index> {
+        Index::over(crate::store::opener(&directory.join("index.redb")), directory, content, SEGMENT_BYTES)
     }
 
-    /// A store that is opened like this, again after it failed.
-    fn over(open: Opener, content: &Path) -> Result<Index> {
-        let database = open()?;
-        let transaction = database.begin_write().map_err(broken)?;
-        for table in Table::ALL {
-            transaction.open_table(table.definition()).map_err(broken)?;
+    /// An index over a store that is opened like this.
+    fn over(open: Opener, directory: &Path, content: &Path, segment_bytes: u64) -> Result<Index> {
+        let store = Store::over(open)?;
+        let checkpointed = store.checkpointed()?;
+        let (wal, found) = Wal::open(directory, segment_bytes, checkpointed)?;
+        let mut overlay = Overlay::default();
+        let mut last = checkpointed;
+        for record in found {
+            last = record.number;
+            overlay.apply(record.number, decode(&record.payload)?);
         }
-        transaction.commit().map_err(broken)?;
-        let store = Arc::new(Store { open, database: RwLock::new(Some(database)), failing: Mutex::default() });
-        let content = std::fs::File::open(content)?;
-        let (sender, receiver) = sync_channel(WAITING_COMMITS);
-        let written = store.clone();
-        let writer = std::thread::Builder::new()
-            .name("cache-index".into())
-            .spawn(move || write_all(&written, &content, &receiver))?;
-        Ok(Index { store, sender: Some(sender), writer: Some(writer) })
+        let state = State {
+            wal,
+            overlay,
+            next: last + 1,
+            checkpointed,
+            // What was read back may be in the memory of the kernel alone.
+            durable: checkpointed,
+            waiting: Vec::new(),
+            names_unsynced: true,
+            log_failure: None,
+            store_failure: None,
+            hurry: last > checkpointed,
+            stopping: false,
+        };
+        let shared = Arc::new(Shared {
+            store,
+            content: std::fs::File::open(content)?,
+            state: Mutex::new(state),
+            to_sync: Condvar::new(),
+            to_store: Condvar::new(),
+            room: Condvar::new(),
+            storing: Mutex::default(),
+        });
+        let mut index = Index { shared: shared.clone(), threads: Vec::new() };
+        let syncing = shared.clone();
+        index.threads.push(std::thread::Builder::new().name("cache-log".into()).spawn(move || syncing.sync_all())?);
+        index.threads.push(std::thread::Builder::new().name("cache-index".into()).spawn(move || shared.store_all())?);
+        Ok(index)
     }
 
-    /// Why the store cannot be written now, if so. Nothing new should be handed to it then; it goes on trying what it
-    /// was handed before.
+    /// Why nothing new can be accepted now, if so. It goes on trying by itself.
     pub(crate) fn failing(&self) -> Option<Error> {
-        lock(&self.store.failing).clone()
+        let state = self.shared.state();
+        state.log_failure.clone().or_else(|| state.store_failure.clone().filter(|_| state.is_tight()))
     }
 
-    /// Hands a commit to the thread, in order, and returns what to wait on. If it fails, it is not on disk, and is made
-    /// before everything that comes later, once the store can be written again.
-    pub(crate) fn commit(&self, ops: Vec<Op>) -> oneshot::Receiver<Result<()>> {
-        let (done, waiting) = oneshot::channel();
-        if let Some(sender) = &self.sender {
-            // A refused commit drops `done`, which the waiting side reads as a failure.
-            let _ = sender.send(Waiting { ops, done });
+    /// Accepts a commit: it survives the end of the process when this returns. If it fails, nothing changed. `names_file`
+    /// says that a record names a file that must be there when the record is. Blocks where the store must be written first.
+    pub(crate) fn commit(&self, ops: Vec<Op>, names_file: bool) -> Result<Pending> {
+        let payload = encode(&ops);
+        let makes_room = ops.iter().any(Op::makes_room);
+        if payload.len() > MOST_LOGGED_BYTES {
+            return self.commit_directly(ops);
         }
-        waiting
+        let mut state = self.shared.state();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(failure) = state.log_failure.clone() {
+                return Err(failure);
+            }
+            let (number, checkpointed) = (state.next, state.checkpointed);
+            if (makes_room || !state.is_tight()) && state.wal.append(number, &payload, checkpointed)? {
+                break;
+            }
+            if let Some(failure) = state.store_failure.clone() {
+                return Err(failure);
+            }
+            state.hurry = true;
+            self.shared.to_store.notify_one();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::new(ErrorKind::Unavailable(None), "the disk that holds the cache is too slow"));
+            }
+            state = self.shared.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let number = state.next;
+        state.next += 1;
+        state.names_unsynced |= names_file;
+        let spare = state.has_spare();
+        if state.overlay.is_empty() || !spare {
+            state.hurry |= !spare;
+            self.shared.to_store.notify_one();
+        }
+        state.overlay.apply(number, ops);
+        Ok(Pending { shared: self.shared.clone(), number })
     }
 
     /// One record.
     pub(crate) fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>> {
-        self.store.read(|database| {
-            let transaction = database.begin_read().map_err(broken)?;
-            let table = transaction.open_table(table.definition()).map_err(broken)?;
-            Ok(table.get(key).map_err(broken)?.map(|value| value.value().to_vec()))
-        })
+        let changed = self.shared.state().overlay.get(table, key);
+        match changed {
+            Some(value) => Ok(value.map(|value| value.to_vec())),
+            None => self.shared.store.get(table, key),
+        }
     }
 
-    /// Calls `each` with every record whose key begins with `prefix`, in order of keys.
+    /// Calls `each` with every record whose key begins with `prefix`, in order of keys, as they are at one moment.
     pub(crate) fn scan(&self, table: Table, prefix: &str, mut each: impl FnMut(&str, &[u8])) -> Result<()> {
-        self.store.read(|database| {
-            let transaction = database.begin_read().map_err(broken)?;
-            let table = transaction.open_table(table.definition()).map_err(broken)?;
-            for record in table.range(prefix..).map_err(broken)? {
-                let (key, value) = record.map_err(broken)?;
-                if !key.value().starts_with(prefix) {
-                    break;
+        let (changed, mut stored) = {
+            // Nothing goes from the one into the other in between.
+            let state = self.shared.state();
+            (state.overlay.range(table, prefix), self.shared.store.range(table, prefix)?)
+        };
+        let mut record = stored.next()?;
+        for (key, value) in changed {
+            while let Some((stored_key, stored_value)) = record.take_if(|(stored, _)| stored.value() <= key.as_str()) {
+                if stored_key.value() != key {
+                    each(stored_key.value(), stored_value.value());
                 }
-                each(key.value(), value.value());
+                record = stored.next()?;
             }
-            Ok(())
-        })
+            if let Some(value) = value {
+                each(&key, &value);
+            }
+        }
+        while let Some((key, value)) = record {
+            each(key.value(), value.value());
+            record = stored.next()?;
+        }
+        Ok(())
+    }
+
+    /// Puts a commit that is too large for the log into the store, with all that comes before it.
+    fn commit_directly(&self, ops: Vec<Op>) -> Result<Pending> {
+        let shared = &self.shared;
+        let _storing = shared.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = shared.state();
+        if let Some(failure) = state.log_failure.clone() {
+            return Err(failure);
+        }
+        shared.content.sync_all()?;
+        let number = state.next;
+        let before = state.overlay.snapshot();
+        let mut tables = before.changes();
+        for op in &ops {
+            tables.push((op.table, vec![(op.key.as_str(), op.value.as_deref())]));
+        }
+        shared.store.write(&tables, number)?;
+        drop(tables);
+        state.next += 1;
+        state.stored(number);
+        shared.room.notify_all();
+        Ok(Pending { shared: shared.clone(), number })
     }
 }
 
 impl Drop for Index {
     fn drop(&mut self) {
-        self.sender = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+        self.shared.state().stopping = true;
+        self.shared.to_sync.notify_one();
+        self.shared.to_store.notify_one();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing to say any more.
+            let _ = thread.join();
         }
+        // Whoever still holds a commit does not keep the files open.
+        self.shared.store.close();
     }
 }
 
-type Opener = Box<dyn Fn() -> Result<Database> + Send + Sync>;
+impl Pending {
+    /// Waits until it survives a power loss.
+    pub(crate) async fn wait(self) -> Result<()> {
+        self.answer().await.map_err(|_| stopped()).flatten()
+    }
 
-/// The database, which must be opened anew after an input or output error.
-struct Store {
-    open: Opener,
-    /// None while it could not be opened again.
-    database: RwLock<Option<Database>>,
-    failing: Mutex<Option<Error>>,
-}
+    /// Waits until it survives a power loss. Blocking.
+    pub(crate) fn wait_blocking(self) -> Result<()> {
+        self.answer().blocking_recv().map_err(|_| stopped()).flatten()
+    }
 
-impl std::fmt::Debug for Store {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("failing", &self.failing).finish_non_exhaustive()
+    fn answer(self) -> oneshot::Receiver<Result<()>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.shared.state();
+        // Who no longer waits does not need the answer, here and below.
+        if self.number <= state.durable {
+            let _ = sender.send(Ok(()));
+        } else if let Some(failure) = &state.log_failure {
+            let _ = sender.send(Err(failure.clone()));
+        } else if !state.stopping {
+            state.waiting.push((self.number, sender));
+            self.shared.to_sync.notify_one();
+        }
+        receiver
     }
 }
 
-impl Store {
-    fn read<T>(&self, look: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        look(database.as_ref().ok_or_else(|| Error::internal("the index could not be opened again"))?)
+impl State {
+    /// The last of the log's room is kept for commits that take something away: some 10,000.
+    fn is_tight(&self) -> bool {
+        self.wal.room(self.checkpointed) < self.wal.segment_bytes() / 8
     }
 
-    fn write<'a>(&self, content: &std::fs::File, ops: impl Iterator<Item = &'a Op>) -> Result<()> {
-        self.reopen_if_closed()?;
-        content.sync_all()?;
-        self.read(|database| {
-            let transaction = database.begin_write().map_err(broken)?;
-            for op in ops {
-                let mut table = transaction.open_table(op.table.definition()).map_err(broken)?;
-                match &op.value {
-                    Some(value) => table.insert(op.key.as_str(), value.as_slice()).map_err(broken)?.is_some(),
-                    None => table.remove(op.key.as_str()).map_err(broken)?.is_some(),
+    fn has_spare(&self) -> bool {
+        self.wal.has_spare(self.checkpointed)
+    }
+
+    /// Everything up to this number is in the store.
+    fn stored(&mut self, number: u64) {
+        self.overlay.drop_until(number);
+        self.checkpointed = number;
+        self.durable = self.durable.max(number);
+        self.store_failure = None;
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing under this lock panics between two changes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs the log for whoever waits; with nobody waiting, gives new files their blocks.
+    fn sync_all(&self) {
+        let mut state = self.state();
+        loop {
+            if !state.waiting.is_empty() {
+                state = self.sync_once(state);
+            } else if state.stopping {
+                return;
+            } else {
+                let filled = if state.log_failure.is_none() { state.wal.fill() } else { Ok(None) };
+                state = match filled {
+                    Ok(Some(file)) => {
+                        drop(state);
+                        let synced = file.sync_data();
+                        let mut state = self.state();
+                        if let Err(error) = synced {
+                            self.log_failed(&mut state, error.into());
+                        }
+                        state
+                    }
+                    Ok(None) => self.to_sync.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Err(error) => {
+                        self.log_failed(&mut state, error);
+                        state
+                    }
                 };
             }
-            transaction.commit().map_err(broken)
-        })
+        }
     }
 
-    fn reopen_if_closed(&self) -> Result<()> {
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        if database.is_none() {
-            *database = Some((self.open)()?);
+    fn sync_once<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let until = state.next - 1;
+        let files = state.wal.take_unsynced();
+        let waiting = std::mem::take(&mut state.waiting);
+        let names = std::mem::take(&mut state.names_unsynced);
+        let failed = state.log_failure.clone();
+        drop(state);
+        let synced = match failed {
+            Some(failure) => Err(failure),
+            None => {
+                let names_synced = if names { self.content.sync_all() } else { Ok(()) };
+                names_synced.and_then(|()| files.iter().try_for_each(|file| file.sync_data())).map_err(Error::from)
+            }
+        };
+        let mut state = self.state();
+        match &synced {
+            Ok(()) => state.durable = state.durable.max(until),
+            Err(error) => {
+                state.names_unsynced |= names;
+                self.log_failed(&mut state, error.clone());
+            }
         }
+        let durable = state.durable;
+        for (number, sender) in waiting {
+            let _ = sender.send(if number <= durable { Ok(()) } else { synced.clone() });
+        }
+        state
+    }
+
+    /// What was not synced once may be gone although a later sync goes well: the files are of no more use.
+    fn log_failed(&self, state: &mut State, error: Error) {
+        tracing::error!(?error, "the cache's log could not be written");
+        state.log_failure = Some(error);
+        state.hurry = true;
+        self.to_store.notify_one();
+    }
+
+    /// Brings the store up to date: when it is wanted, else a while after something came.
+    fn store_all(&self) {
+        let mut state = self.state();
+        loop {
+            if state.stopping {
+                drop(state);
+                // What cannot be written now is in the log.
+                let _ = self.store_once();
+                return;
+            }
+            let behind = state.store_failure.is_some() && !state.overlay.is_empty();
+            let due = state.hurry || state.log_failure.is_some() || behind;
+            if due {
+                state.hurry = false;
+                drop(state);
+                let stored = self.store_once();
+                state = self.state();
+                if stored.is_err() && !state.stopping {
+                    state = self.to_store.wait_timeout(state, AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+                }
+            } else if state.overlay.is_empty() {
+                state = self.to_store.wait(state).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let since = Instant::now();
+                while !(state.hurry || state.stopping || state.log_failure.is_some()) && since.elapsed() < LAZY {
+                    let left = LAZY.saturating_sub(since.elapsed());
+                    state = self.to_store.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                state.hurry = true;
+            }
+        }
+    }
+
+    fn store_once(&self) -> Result<()> {
+        let _storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (snapshot, until, names) = {
+            let mut state = self.state();
+            if state.overlay.is_empty() && state.log_failure.is_none() {
+                return Ok(());
+            }
+            (state.overlay.snapshot(), state.next - 1, std::mem::take(&mut state.names_unsynced))
+        };
+        let names_synced = if names { self.content.sync_all().map_err(Error::from) } else { Ok(()) };
+        let written = names_synced.and_then(|()| self.store.write(&snapshot.changes(), until));
+        let mut state = self.state();
+        match &written {
+            Ok(()) => state.stored(until),
+            Err(error) => {
+                tracing::error!(?error, "the cache's index could not be written");
+                state.names_unsynced |= names;
+                state.store_failure = Some(error.clone());
+            }
+        }
+        let outcome = written.and_then(|()| state.renew_log());
+        state.hurry |= outcome.is_ok() && !state.has_spare();
+        drop(state);
+        self.room.notify_all();
+        outcome
+    }
+}
+
+impl State {
+    /// A log that failed begins anew once nothing in it is needed any more.
+    fn renew_log(&mut self) -> Result<()> {
+        if self.log_failure.is_none() {
+            return Ok(());
+        }
+        if !self.overlay.is_empty() {
+            self.hurry = true;
+            return Ok(());
+        }
+        self.wal.renew()?;
+        self.log_failure = None;
         Ok(())
     }
-
-    fn close(&self) {
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
 }
 
-fn write_all(store: &Store, content: &std::fs::File, receiver: &Receiver<Waiting>) {
-    let mut refused: Vec<Op> = Vec::new();
-    loop {
-        let first = match refused.is_empty() {
-            true => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            false => receiver.recv_timeout(AGAIN),
-        };
-        let mut together = match first {
-            Ok(first) => vec![first],
-            Err(RecvTimeoutError::Timeout) => Vec::new(),
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        together.extend(receiver.try_iter().take(WAITING_COMMITS));
-        let ops = refused.iter().chain(together.iter().flat_map(|waiting| &waiting.ops));
-        let outcome = store.write(content, ops);
-        *lock(&store.failing) = outcome.as_ref().err().cloned();
-        if let Err(error) = &outcome {
-            tracing::error!(?error, "the cache's index could not be written");
-            // After an error of the disk the database answers nothing any more until it is opened anew.
-            store.close();
-            if let Err(error) = store.reopen_if_closed() {
-                tracing::error!(?error, "the cache's index could not be opened again");
-            }
-        } else {
-            refused.clear();
-        }
-        for waiting in together {
-            if outcome.is_err() {
-                refused.extend(waiting.ops);
-            }
-            // Whoever no longer waits does not need the answer.
-            let _ = waiting.done.send(outcome.clone());
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A single value, replaced as a whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn broken(error: impl Into<redb::Error>) -> Error {
-    match error.into() {
-        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            Error::new(ErrorKind::QuotaExceeded, "the disk that holds the cache is full").with_detail(error)
-        }
-        other => Error::internal(format!("index: {other}")),
-    }
+fn stopped() -> Error {
+    Error::internal("the index has stopped")
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{File, OpenOptions};
-    use std::io;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use redb::StorageBackend;
-    use redb::backends::FileBackend;
-
-    use super::*;
-
-    /// A disk that can be full.
-    #[derive(Debug)]
-    struct Disk {
-        file: FileBackend,
-        full: Arc<AtomicBool>,
-    }
-
-    impl Disk {
-        fn check(&self) -> io::Result<()> {
-            if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-        }
-    }
-
-    impl StorageBackend for Disk {
-        fn len(&self) -> io::Result<u64> {
-            self.file.len()
-        }
-
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            self.file.read(offset, out)
-        }
-
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.check()?;
-            self.file.set_len(len)
-        }
-
-        fn sync_data(&self) -> io::Result<()> {
-            self.file.sync_data()
-        }
-
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.check()?;
-            self.file.write(offset, data)
-        }
-
-        fn close(&self) -> io::Result<()> {
-            self.file.close()
-        }
-    }
-
-    fn open(directory: &Path, full: &Arc<AtomicBool>) -> Index {
-        let (file, full) = (directory.join("index"), full.clone());
-        let open = move || {
-            let file: File = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file)?;
-            let disk = Disk { file: FileBackend::new(file).map_err(broken)?, full: full.clone() };
-            Database::builder().create_with_backend(disk).map_err(broken)
-        };
-        Index::over(Box::new(open), directory).unwrap()
-    }
-
-    fn put(index: &Index, key: &str) -> Result<()> {
-        let op = Op { table: Table::Intents, key: key.into(), value: Some(b"x".to_vec()) };
-        index.commit(vec![op]).blocking_recv().unwrap()
-    }
-
-    #[test]
-    fn a_full_disk_refuses_and_what_was_refused_comes_first_later() {
-        let directory = tempfile::tempdir().unwrap();
-        let full = Arc::new(AtomicBool::new(false));
-        let index = open(directory.path(), &full);
-        put(&index, "before").unwrap();
-        full.store(true, Ordering::SeqCst);
-        for key in ["a", "b"] {
-            assert_eq!(put(&index, key).unwrap_err().kind, ErrorKind::QuotaExceeded);
-            assert!(index.failing().is_some());
-        }
-        full.store(false, Ordering::SeqCst);
-        put(&index, "after").unwrap();
-        assert_eq!(index.failing(), None);
-        drop(index);
-        let index = open(directory.path(), &full);
-        for key in ["before", "a", "b", "after"] {
-            assert!(index.get(Table::Intents, key).unwrap().is_some(), "{key}");
-        }
-    }
-
-    #[test]
-    fn room_on_the_disk_is_noticed_without_being_asked() {
-        let directory = tempfile::tempdir().unwrap();
-        let full = Arc::new(AtomicBool::new(false));
-        let index = open(directory.path(), &full);
-        full.store(true, Ordering::SeqCst);
-        put(&index, "a").unwrap_err();
-        full.store(false, Ordering::SeqCst);
-        while index.failing().is_some() {
-            std::thread::yield_now();
-        }
-        assert!(index.get(Table::Intents, "a").unwrap().is_some());
-    }
-
-    #[test]
-    fn what_was_never_acknowledged_is_all_that_the_end_of_the_process_takes() {
-        let directory = tempfile::tempdir().unwrap();
-        let full = Arc::new(AtomicBool::new(false));
-        let index = open(directory.path(), &full);
-        put(&index, "acknowledged").unwrap();
-        full.store(true, Ordering::SeqCst);
-        put(&index, "refused").unwrap_err();
-        drop(index);
-        full.store(false, Ordering::SeqCst);
-        let index = open(directory.path(), &full);
-        assert!(index.get(Table::Intents, "acknowledged").unwrap().is_some());
-        assert!(index.get(Table::Intents, "refused").unwrap().is_none());
-    }
-}
+mod tests;

@@ -2,22 +2,23 @@
 //!
 //! It is a log of intents of one backend. It does not carry them out, and it does not decide what a path shows: both
 //! are the file system's business. What it promises is that the log in memory and the log on disk are the same log: a
-//! change is made to memory and handed to the index in one step, so commits reach the disk in the order in which they
-//! were made, and a caller answers only after its [`Commit`] came back. If a commit fails, memory is ahead of the disk: the
-//! change is not acknowledged, stays as one whose answer was lost, and every later one is refused until the index caught
-//! up, which it tries to by itself.
+//! change is accepted by the index, which writes it down, and made to memory in one step, so both have all changes in the
+//! same order. It survives the end of the process from then on, and a power loss once its [`Commit`] was waited for. What
+//! the index does not accept did not happen. If waiting fails, the change stays as one whose answer was lost, and every
+//! later one is refused until the index caught up, which it tries to by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use causeway_storage::{Entry, Error, Kind, Node, Notes, Path, Result, Timestamp, Version};
+use causeway_storage::{Entry, Kind, Node, Notes, Path, Result, Timestamp, Version};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use crate::index::{Index, Op, Table};
+use crate::index::{Index, Op, Pending, Table};
 use crate::log::Log;
 use crate::object::ObjectRecord;
+use crate::secured::Secured;
 
 /// What was last known to stand at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +137,14 @@ pub enum Action {
 }
 
 impl Action {
+    /// The working copy that it names.
+    pub fn staged(&self) -> Option<u64> {
+        match self {
+            Action::Write { staged, .. } => Some(*staged),
+            _ => None,
+        }
+    }
+
     /// The paths that it touches.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let (first, second) = match self {
@@ -207,10 +216,9 @@ impl Journal {
         if !torn.is_empty() {
             tracing::error!(records = torn.len(), "journal records could not be understood and were set aside");
             let ops = torn.into_iter().flat_map(|(key, value)| {
-                let aside = Op { table: Table::Quarantine, key: key.clone(), value: Some(value) };
-                [aside, Op { table: Table::Intents, key, value: None }]
+                [Op::put(Table::Quarantine, key.clone(), value), Op::delete(Table::Intents, key)]
             });
-            index.commit(ops.collect()).blocking_recv().map_err(Error::internal)??;
+            index.commit(ops.collect(), false)?.wait_blocking()?;
         }
         Ok(Journal { index, scope: scope.to_owned(), ids, log: Mutex::new(log), revision: watch::Sender::new(0) })
     }
@@ -234,7 +242,10 @@ impl Journal {
         }
         let mut batch = Batch { log: &log, journal: self, changes: Vec::new(), ops: Vec::new() };
         let answer = decide(&mut batch)?;
+        batch.drop_secured();
         let (changes, ops) = (batch.changes, batch.ops);
+        // What is put here and names a file is there already, or makes no promise about it yet.
+        let commit = if ops.is_empty() { None } else { Some(self.index.commit(ops, false)?) };
         for change in changes {
             match change {
                 Change::Put(intent) => log.insert(*intent),
@@ -245,7 +256,6 @@ impl Journal {
                 Change::SetTime(path, None) => drop(log.times.remove(&path)),
             }
         }
-        let commit = if ops.is_empty() { None } else { Some(self.index.commit(ops)) };
         drop(log);
         self.revision.send_modify(|revision| *revision += 1);
         Ok((answer, Commit(commit)))
@@ -253,8 +263,20 @@ impl Journal {
 
     /// Waits until a commit is on disk.
     pub async fn wait(&self, commit: Commit) -> Result<()> {
-        let Some(waiting) = commit.0 else { return Ok(()) };
-        waiting.await.map_err(|_| Error::internal("the index has stopped")).flatten()
+        match commit.0 {
+            Some(pending) => pending.wait().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes down what of a working copy survives a power loss, if an intent names it: else nothing was promised.
+    pub(crate) fn secure(&self, staged: u64, secured: &Secured) -> Result<Commit> {
+        let log = self.lock();
+        if log.write_of(staged).is_none() {
+            return Ok(Commit(None));
+        }
+        let op = Op::put(Table::Secured, self.key(staged), secured.encode());
+        Ok(Commit(Some(self.index.commit(vec![op], secured.needs_file())?)))
     }
 
     /// Ticks with every change of the log.
@@ -267,15 +289,30 @@ impl Journal {
         self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn key(&self, id: u64) -> String {
+    pub(crate) fn key(&self, id: u64) -> String {
         format!("{}{id:016x}", self.scope)
     }
 }
 
-/// What to wait on before a change is acknowledged; see [`Journal::wait`].
-#[derive(Debug)]
-#[must_use = "a change that nobody waited for is not acknowledged"]
-pub struct Commit(Option<oneshot::Receiver<Result<()>>>);
+/// What to wait on before a change is promised to survive a power loss; see [`Journal::wait`].
+#[derive(Clone, Debug)]
+#[must_use = "a change that nobody waited for survives the end of the process, but not a power loss"]
+pub struct Commit(Option<Pending>);
+
+impl Commit {
+    /// Does not wait: what follows will, or nobody was promised more than that it survives the end of the process.
+    pub fn leave(self) {}
+
+    /// Whether anything was promised at all.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// As [`Journal::wait`]. Blocking.
+    pub fn wait_blocking(self) -> Result<()> {
+        self.0.map_or(Ok(()), Pending::wait_blocking)
+    }
+}
 
 enum Change {
     Put(Box<Intent>),
@@ -318,7 +355,7 @@ impl<'a> Batch<'a> {
 
     /// Replaces the intent of the same number.
     pub fn put(&mut self, intent: Intent) {
-        let value = serde_json::to_vec(&intent).ok();
+        let value = serde_json::to_vec(&intent).ok().map(Into::into);
         self.ops.push(Op { table: Table::Intents, key: self.journal.key(intent.id), value });
         self.changes.push(Change::Put(Box::new(intent)));
     }
@@ -338,39 +375,50 @@ impl<'a> Batch<'a> {
     /// Takes an intent out, with the record of its progress.
     pub fn delete(&mut self, id: u64) {
         let key = self.journal.key(id);
-        self.ops.push(Op { table: Table::Intents, key: key.clone(), value: None });
-        self.ops.push(Op { table: Table::Progress, key, value: None });
+        self.ops.push(Op::delete(Table::Intents, key.clone()));
+        self.ops.push(Op::delete(Table::Progress, key));
         self.changes.push(Change::Delete(id));
     }
 
     /// Notes a directory that only exists here.
     pub fn add_directory(&mut self, path: &Path) {
-        self.ops.push(Op {
-            table: Table::Directories,
-            key: format!("{}{path}", self.journal.scope),
-            value: Some(Vec::new()),
-        });
+        self.ops.push(Op::put(Table::Directories, format!("{}{path}", self.journal.scope), []));
         self.changes.push(Change::AddDirectory(path.clone()));
     }
 
     /// Forgets a directory that only existed here.
     pub fn drop_directory(&mut self, path: &Path) {
-        self.ops.push(Op { table: Table::Directories, key: format!("{}{path}", self.journal.scope), value: None });
+        self.ops.push(Op::delete(Table::Directories, format!("{}{path}", self.journal.scope)));
         self.changes.push(Change::DropDirectory(path.clone()));
     }
 
     /// Notes, or with none forgets, the modification time of a directory.
     pub fn set_time(&mut self, path: &Path, time: Option<Timestamp>) {
-        let value = time.and_then(|time| serde_json::to_vec(&time).ok());
+        let value = time.and_then(|time| serde_json::to_vec(&time).ok()).map(Into::into);
         self.ops.push(Op { table: Table::Times, key: format!("{}{path}", self.journal.scope), value });
         self.changes.push(Change::SetTime(path.clone(), time));
     }
 
     pub(crate) fn delete_object(&mut self, key: String) {
-        self.ops.push(Op { table: Table::Objects, key, value: None });
+        self.ops.push(Op::delete(Table::Objects, key));
     }
 
     pub(crate) fn put_object(&mut self, key: String, record: &ObjectRecord) {
-        self.ops.push(Op { table: Table::Objects, key, value: serde_json::to_vec(record).ok() });
+        self.ops.push(Op { table: Table::Objects, key, value: serde_json::to_vec(record).ok().map(Into::into) });
+    }
+
+    /// What was secured of working copies goes with the intents that named them.
+    fn drop_secured(&mut self) {
+        let (mut named, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        for change in &self.changes {
+            match change {
+                Change::Put(intent) => named.extend(intent.action.staged()),
+                Change::Delete(id) => gone.extend(self.log.intents().get(id).and_then(|intent| intent.action.staged())),
+                _ => {}
+            }
+        }
+        // One that was renamed before its upload is named by the intent that took the place of the other.
+        let keys = gone.difference(&named).map(|staged| self.journal.key(*staged));
+        self.ops.extend(keys.map(|key| Op::delete(Table::Secured, key)));
     }
 }

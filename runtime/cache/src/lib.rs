@@ -2,8 +2,8 @@
 //! journal of changes that the provider has not made yet.
 //!
 //! It is not a file system and speaks to no storage: it keeps bytes and records, and hands them back after a crash. The
-//! order is always the same: data, then index, then acknowledge. All records lie in one embedded store, written by one
-//! thread that joins the commits of everyone who waits; content lies in one sparse file per object version.
+//! order is always the same: data, then index, then acknowledge. All records go through one log, which one thread syncs
+//! for everyone who waits, into one embedded store; content lies in one sparse file per object version.
 //!
 //! Names tell what a file is worth. `o-*` holds content fetched from a provider: it can be fetched again, so what has no
 //! record is deleted. `s-*` holds content that was written here: what has no record is moved to `quarantine/` and
@@ -14,12 +14,19 @@ mod index;
 mod journal;
 mod log;
 mod object;
+mod op;
+mod overlay;
 mod ranges;
+mod recovery;
+mod secured;
 mod staged;
+mod store;
+mod wal;
 
 pub use cache::{Cache, Limits, Scope};
 pub use journal::{Action, Base, Batch, Commit, Failure, Intent, Journal, Seen};
 pub use log::Log;
 pub use object::{Object, ObjectKey};
 pub use ranges::Ranges;
-pub use staged::{Segment, Staged};
+pub use recovery::Recovered;
+pub use staged::{Sealed, Segment, Staged};

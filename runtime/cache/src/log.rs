@@ -4,7 +4,7 @@
 //! of the path and the changes of that path, however many files wait for upload. An intent counts under each path that it
 //! touches, by the path's text: in the order of texts, what lies below `d` are the texts from `d/` up to `d0`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Bound, Range};
 
 use causeway_storage::{Path, Timestamp};
@@ -16,6 +16,8 @@ use crate::journal::Intent;
 pub struct Log {
     intents: BTreeMap<u64, Intent>,
     touching: BTreeMap<String, BTreeSet<u64>>,
+    /// Which intent names a working copy.
+    writes: HashMap<u64, u64>,
     pub(crate) directories: BTreeSet<Path>,
     pub(crate) times: BTreeMap<Path, Timestamp>,
 }
@@ -34,6 +36,11 @@ impl Log {
     /// The modification times of directories that were set here.
     pub fn times(&self) -> &BTreeMap<Path, Timestamp> {
         &self.times
+    }
+
+    /// The intent that names a working copy.
+    pub fn write_of(&self, staged: u64) -> Option<&Intent> {
+        self.intents.get(self.writes.get(&staged)?)
     }
 
     /// The last intent numbered below `before` that touches `path` or something above it.
@@ -85,11 +92,19 @@ impl Log {
         for path in intent.action.paths() {
             self.touching.entry(path.as_str().to_owned()).or_default().insert(intent.id);
         }
+        if let Some(staged) = intent.action.staged() {
+            self.writes.insert(staged, intent.id);
+        }
         self.intents.insert(intent.id, intent);
     }
 
     pub(crate) fn remove(&mut self, id: u64) {
         let Some(intent) = self.intents.remove(&id) else { return };
+        if let Some(staged) = intent.action.staged()
+            && self.writes.get(&staged) == Some(&id)
+        {
+            self.writes.remove(&staged);
+        }
         for path in intent.action.paths() {
             let Some(ids) = self.touching.get_mut(path.as_str()) else { continue };
             ids.remove(&id);

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use causeway_storage::{Result, Span};
+use causeway_storage::{Error, Result, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::{Ranges, Seen};
@@ -42,6 +42,33 @@ pub(crate) struct ObjectRecord {
     pub(crate) present: Ranges,
     /// Seconds since 1970.
     pub(crate) used: i64,
+    /// A checksum of each piece of complete content; none where it was never taken.
+    #[serde(default)]
+    pub(crate) sums: Vec<u64>,
+}
+
+/// The bytes that one checksum is for: what is wrong with content is found piece by piece.
+pub(crate) const SUM_BYTES: u64 = 8 << 20;
+
+/// The checksums of all of a file's pieces. Blocking.
+pub(crate) fn sums(file: &File, size: u64) -> Result<Vec<u64>> {
+    (0..size.div_ceil(SUM_BYTES)).map(|piece| sum(file, piece, size)).collect()
+}
+
+/// The checksum of one piece, read in steps that need little memory. Blocking.
+pub(crate) fn sum(file: &File, piece: u64, size: u64) -> Result<u64> {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+    let mut at = piece * SUM_BYTES;
+    let end = size.min(at + SUM_BYTES);
+    let mut buffer = vec![0; (end - at).min(256 << 10) as usize];
+    while at < end {
+        let step = buffer.len().min((end - at) as usize);
+        let bytes = buffer.get_mut(..step).ok_or_else(|| Error::internal("a step is longer than its buffer"))?;
+        file.read_exact_at(bytes, at)?;
+        digest.update(bytes);
+        at += step as u64;
+    }
+    Ok(digest.finalize())
 }
 
 /// Content of one version.
@@ -179,7 +206,7 @@ impl Object {
             state.present.clone()
         };
         self.file.sync_data()?;
-        Ok(Some(ObjectRecord { file: self.file_name.clone(), size: self.size, present, used }))
+        Ok(Some(ObjectRecord { file: self.file_name.clone(), size: self.size, present, used, sums: Vec::new() }))
     }
 }
 

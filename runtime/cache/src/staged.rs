@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use causeway_storage::{Error, Result, Span, Timestamp};
 
-use crate::Ranges;
+use crate::object::sums;
+use crate::secured::{LARGEST_RIDER_BYTES, Secured};
+use crate::{Commit, Ranges};
 
 const RECORD_BYTES: u64 = 32;
 
@@ -38,6 +40,8 @@ pub struct Staged {
     path: PathBuf,
     based: bool,
     state: Mutex<State>,
+    /// Held by whoever secures it, so that what is secured later is never older.
+    securing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,17 @@ struct State {
     passed: bool,
     /// Its names are gone: who has it open goes on, but there is nothing left to remember.
     deleted: bool,
+    /// Rises with every change.
+    changes: u64,
+    /// After how many changes it was secured last, and what to wait on; nothing if an earlier process did it.
+    secured: Option<(u64, Option<Commit>)>,
+}
+
+/// An uploaded copy that is ready to be kept: its content is synced, or small enough to be looked over when it is opened.
+#[derive(Debug)]
+pub struct Sealed {
+    pub(crate) size: u64,
+    pub(crate) sums: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +84,15 @@ enum Record {
 impl Staged {
     /// A new copy: empty, or `base_size` bytes of which all are the base's.
     pub(crate) fn create(directory: &Path, id: u64, base_size: Option<u64>) -> Result<(Staged, Arc<File>)> {
-        let path = directory.join(format!("s-{id:016x}"));
+        let path = directory.join(Staged::name(id));
         let file = Arc::new(OpenOptions::new().read(true).write(true).create_new(true).open(&path)?);
-        let staged = Staged { id, path, based: base_size.is_some(), state: Mutex::new(State::new(0, 0)) };
+        let staged = Staged {
+            id,
+            path,
+            based: base_size.is_some(),
+            state: Mutex::new(State::new(0, 0)),
+            securing: Mutex::default(),
+        };
         {
             let mut state = staged.lock();
             state.file = Arc::downgrade(&file);
@@ -87,17 +108,19 @@ impl Staged {
 
     /// The whole content of an existing file, which gets a second name.
     pub(crate) fn adopt(directory: &Path, id: u64, existing: &Path) -> Result<Staged> {
-        let path = directory.join(format!("s-{id:016x}"));
+        let path = directory.join(Staged::name(id));
         std::fs::hard_link(existing, &path)?;
         let size = std::fs::metadata(&path)?.len();
-        Ok(Staged { id, path, based: false, state: Mutex::new(State::new(size, 0)) })
+        let state = Mutex::new(State::new(size, 0));
+        Ok(Staged { id, path, based: false, state, securing: Mutex::default() })
     }
 
     /// A copy that an earlier process left.
     pub(crate) fn recover(directory: &Path, id: u64, base_size: Option<u64>) -> Result<Staged> {
-        let path = directory.join(format!("s-{id:016x}"));
+        let path = directory.join(Staged::name(id));
         let size = std::fs::metadata(&path)?.len();
         let mut state = State::new(size, base_size.unwrap_or(0));
+        state.secured = Some((0, None));
         if base_size.is_some() {
             state.size = state.base_limit;
         }
@@ -108,7 +131,7 @@ impl Staged {
                 state.records += 1;
             }
         }
-        Ok(Staged { id, path, based: base_size.is_some(), state: Mutex::new(state) })
+        Ok(Staged { id, path, based: base_size.is_some(), state: Mutex::new(state), securing: Mutex::default() })
     }
 
     /// Its number, which names it in the journal.
@@ -118,7 +141,12 @@ impl Staged {
 
     /// The file's name in the content directory.
     pub(crate) fn file_name(&self) -> String {
-        format!("s-{:016x}", self.id)
+        Staged::name(self.id)
+    }
+
+    /// The name of the file of that copy.
+    pub(crate) fn name(id: u64) -> String {
+        format!("s-{id:016x}")
     }
 
     /// Its size in bytes.
@@ -165,6 +193,7 @@ impl Staged {
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let mut state = self.lock();
         let file = self.open(&mut state)?;
+        state.changes += 1;
         file.write_all_at(bytes, offset)?;
         let span = Span::new(offset, bytes.len() as u64);
         if self.based {
@@ -207,6 +236,7 @@ impl Staged {
     pub fn fill(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let mut state = self.lock();
         let file = self.open(&mut state)?;
+        state.changes += 1;
         let span = Span::new(offset, (bytes.len() as u64).min(state.base_limit.saturating_sub(offset)));
         for hole in state.present.missing(span) {
             let start = usize::try_from(hole.offset - offset).map_err(Error::internal)?;
@@ -222,6 +252,7 @@ impl Staged {
     pub fn resize(&self, size: u64) -> Result<()> {
         let mut state = self.lock();
         let file = self.open(&mut state)?;
+        state.changes += 1;
         file.set_len(size)?;
         if state.modified.is_some() {
             self.record(&mut state, Record::Modified(None))?;
@@ -236,6 +267,7 @@ impl Staged {
     /// Sets the time of its last change, until it is written again. Blocking.
     pub fn set_modified(&self, modified: Timestamp) -> Result<()> {
         let mut state = self.lock();
+        state.changes += 1;
         if state.passed {
             // A later write changes the file's own time, and is not seen here.
             self.open(&mut state)?.set_modified(modified.into())?;
@@ -273,16 +305,78 @@ impl Staged {
         state.holes(Span::new(0, state.size))
     }
 
-    /// Makes everything answered so far survive a power loss. Blocking.
-    pub fn sync(&self) -> Result<()> {
+    /// Makes everything answered so far survive a power loss, once what `commit` gives for it was waited for. Blocking.
+    pub(crate) fn secure(&self, commit: impl FnOnce(&Secured) -> Result<Commit>) -> Result<Commit> {
+        let _turn = self.securing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (changes, size, rider) = {
+            let mut state = self.lock();
+            if let Some((changes, Some(commit))) = &state.secured
+                && *changes == state.changes
+                && !state.passed
+            {
+                return Ok(commit.clone());
+            }
+            let size = self.size_now(&mut state);
+            let rides = !self.based && size <= LARGEST_RIDER_BYTES;
+            let rider = if rides { Some(self.rider(&mut state, size)?) } else { None };
+            (state.changes, size, rider)
+        };
+        let secured = match rider {
+            Some(rider) => rider,
+            None => {
+                self.sync()?;
+                Secured::File { size }
+            }
+        };
+        let commit = commit(&secured)?;
+        if commit.is_promised() {
+            self.lock().secured = Some((changes, Some(commit.clone())));
+        }
+        Ok(commit)
+    }
+
+    /// Whether nothing changed since it was secured.
+    pub(crate) fn is_secured(&self) -> bool {
+        let state = self.lock();
+        !state.passed && state.secured.as_ref().is_some_and(|(changes, _)| *changes == state.changes)
+    }
+
+    fn rider(&self, state: &mut State, size: u64) -> Result<Secured> {
+        let file = self.open(state)?;
+        let mut bytes = vec![0; size as usize];
+        file.read_exact_at(&mut bytes, 0)?;
+        let modified = match state.modified {
+            Some(modified) => modified,
+            None => file.metadata()?.modified()?.into(),
+        };
+        Ok(Secured::Content { modified, bytes })
+    }
+
+    /// Syncs the content and the memory of which of it is here.
+    fn sync(&self) -> Result<()> {
         let (file, log) = {
             let mut state = self.lock();
             let file = self.open(&mut state)?;
-            let log = state.log.as_ref().map(File::try_clone).transpose()?;
+            let log = match &state.log {
+                Some(log) => Some(log.try_clone()?),
+                None if state.records > 0 => Some(File::open(log_path(&self.path))?),
+                None => None,
+            };
             (file, log)
         };
         file.sync_data()?;
         Ok(log.map_or(Ok(()), |log| log.sync_data())?)
+    }
+
+    /// Readies a copy that is not written any more to be kept. Blocking.
+    pub(crate) fn seal(&self) -> Result<Sealed> {
+        let file = self.file()?;
+        let size = self.size();
+        // One that rides along is looked over when it is opened.
+        if size > LARGEST_RIDER_BYTES {
+            file.sync_data()?;
+        }
+        Ok(Sealed { size, sums: sums(&file, size)? })
     }
 
     /// Gives the content a second name, on disk when this returns; where that cannot be, makes a copy. Fails if something
@@ -398,6 +492,8 @@ impl State {
             rewrite_at: RECORDS_BEFORE_REWRITE,
             passed: false,
             deleted: false,
+            changes: 0,
+            secured: None,
         }
     }
 

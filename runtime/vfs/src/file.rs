@@ -379,7 +379,8 @@ impl Volume {
             let made = self.try_make(file, handle, &staged, opened, base, from_nothing)?;
             match made {
                 Some((working, commit)) => {
-                    self.journal().wait(commit).await?;
+                    // What is written survives the end of the process; a close waits for more.
+                    commit.leave();
                     return Ok(working);
                 }
                 None => {
@@ -494,7 +495,8 @@ impl Volume {
         if file.is_unlinked() {
             return Ok(());
         }
-        blocking(move || Ok(working.staged.sync()?)).await
+        let scope = self.scope.clone();
+        blocking(move || Ok(scope.secure(&working.staged)?.wait_blocking()?)).await
     }
 
     /// What a close promises: what this handle wrote is durable, and may be uploaded; with `uploaded`, it was. A handle whose

@@ -11,6 +11,7 @@ use causeway_storage::{Entry, Kind, Path, Result};
 
 use crate::file::{Held, blocking};
 use crate::stale::Stale;
+use crate::upload::from_vfs;
 use crate::view::last_touching;
 use crate::volume::{State, Volume, Working};
 
@@ -41,6 +42,13 @@ impl Volume {
             _ => None,
         };
         let kept = written.as_ref().and_then(|_| kept_at(&intent.action, &outcome));
+        let sealed = match (&written, &kept) {
+            (Some(working), Some(_)) => {
+                let (scope, staged) = (self.scope.clone(), working.staged.clone());
+                Some(blocking(move || Ok(scope.seal(&staged)?)).await.map_err(from_vfs)?)
+            }
+            _ => None,
+        };
         let (commit, now) = {
             let mut state = self.state();
             let now = self.learn(&mut state, &intent.action, &outcome);
@@ -59,8 +67,9 @@ impl Volume {
                     }
                     rebase(batch, &state, &intent.action, &outcome, kept.as_ref());
                 }
-                if let Some((working, key)) = written.as_ref().zip(kept.as_ref().and_then(ObjectKey::of)) {
-                    self.scope.keep(batch, &working.staged, &key);
+                let key = kept.as_ref().and_then(ObjectKey::of);
+                if let Some(((working, key), sealed)) = written.as_ref().zip(key).zip(sealed) {
+                    self.scope.keep(batch, &working.staged, sealed, &key);
                 }
                 Ok(())
             })?;

@@ -99,7 +99,9 @@ impl Volume {
 
     /// Makes a file that was taken over and not written to the version again that it was.
     pub(crate) async fn give_back(self: &Arc<Self>, working: &Arc<Working>) -> Result<(), VfsError> {
-        let Some(taken) = &working.taken else { return Ok(()) };
+        let Some(taken) = working.taken.as_ref().filter(|taken| is_untouched(working, taken)) else { return Ok(()) };
+        let (scope, staged) = (self.scope.clone(), working.staged.clone());
+        let sealed = blocking(move || Ok(scope.seal(&staged)?)).await?;
         let commit = {
             let mut state = self.state();
             let id = working.staged.id();
@@ -109,7 +111,7 @@ impl Volume {
             }
             let (_, commit) = self.journal().change(|batch| {
                 batch.delete(working.intent());
-                self.scope.keep(batch, &working.staged, &taken.key);
+                self.scope.keep(batch, &working.staged, sealed, &taken.key);
                 Ok(())
             })?;
             state.working.remove(&id);

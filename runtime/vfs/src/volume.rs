@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::VfsError;
 use crate::budget::ReadBudget;
 use crate::content::{Content, Way};
-use crate::file::OpenFile;
+use crate::file::{OpenFile, blocking};
 use crate::known::{Known, Settled};
 use crate::lend::Taken;
 use crate::patience::Patience;
@@ -276,6 +276,11 @@ impl Volume {
             // An aborted task ends with an error by design.
             let _ = uploader.await;
         }
+        let scope = self.scope.clone();
+        let open: Vec<_> = self.state().working.values().map(|working| working.staged.clone()).collect();
+        if let Err(error) = blocking(move || Ok(scope.secure_all(&open)?)).await {
+            tracing::error!(?error, "what was written and not closed may not survive the machine's end");
+        }
     }
 
     /// What waits to be made at the provider.
@@ -522,16 +527,15 @@ pub(crate) fn node_of(seen: Option<&Seen>) -> Option<Node> {
     seen.map(Seen::node)
 }
 
+/// The working copies that an earlier process left. Of one that is missing the upload will say so, and block what depends
+/// on it; everything else goes on.
 pub(crate) fn recover(scope: &Scope) -> Result<HashMap<u64, Arc<Working>>> {
-    let found = scope.journal().read(|intents, _| intents.values().cloned().collect::<Vec<_>>());
-    let mut working = HashMap::new();
-    for intent in found {
-        let Action::Write { staged, base, .. } = intent.action else { continue };
-        match scope.recover(staged, base.as_ref().map(Base::size)) {
-            Ok(recovered) => drop(working.insert(staged, Arc::new(Working::new(recovered, intent.id, base)))),
-            // Its upload will say so and block what depends on it; everything else goes on.
-            Err(error) => tracing::error!(?error, staged, "the content of a pending write could not be opened"),
-        }
-    }
-    Ok(working)
+    let mut copies = scope.recover()?.copies;
+    Ok(scope.journal().read(|intents, _| {
+        let working = intents.values().filter_map(|intent| {
+            let Action::Write { staged, base, .. } = &intent.action else { return None };
+            Some((*staged, Arc::new(Working::new(copies.remove(staged)?, intent.id, base.clone()))))
+        });
+        working.collect()
+    }))
 }
