@@ -51,6 +51,8 @@ pub struct VfsConfig {
     pub uid: Option<u32>,
     /// Whose group; absent: this process's.
     pub gid: Option<u32>,
+    /// How many bytes a sequential reader is fetched ahead at most; 0 for none.
+    pub read_ahead_max: u64,
 }
 
 impl Default for VfsConfig {
@@ -64,6 +66,7 @@ impl Default for VfsConfig {
             close: Close::Journalled,
             uid: None,
             gid: None,
+            read_ahead_max: 64 << 20,
         }
     }
 }
@@ -77,8 +80,8 @@ const MODES: [(&str, CacheMode); 4] = [
 const CLOSES: [(&str, Close); 2] = [("journalled", Close::Journalled), ("uploaded", Close::Uploaded)];
 /// Attributes that a provider cannot hold are kept nowhere.
 const ATTRIBUTES: &str = "off";
-/// The largest read-ahead of one open file in bytes: the file system's own, which does not change.
-const READ_AHEAD_MAX: u64 = 8 << 20;
+/// The most that may be asked for, in bytes: more than a fast line to the other side of the world has under way.
+const MOST_READ_AHEAD: u64 = 1 << 30;
 
 impl VfsConfig {
     /// Parses what was set. Every wrong field at once; `null` is the default.
@@ -108,8 +111,13 @@ impl VfsConfig {
             // Known, shown and fixed: what would have no effect is refused, not kept.
             "attributes" if null || value == ATTRIBUTES => {}
             "attributes" => return Err(format!("must be {ATTRIBUTES}: nothing else has an effect yet")),
-            "read_ahead_max" if null || bytes(value)? == Some(READ_AHEAD_MAX) => {}
-            "read_ahead_max" => return Err(format!("must be {READ_AHEAD_MAX}: nothing else has an effect yet")),
+            "read_ahead_max" => {
+                let wanted = if null { Some(default.read_ahead_max) } else { bytes(value)? };
+                self.read_ahead_max = wanted.unwrap_or(0);
+                if self.read_ahead_max > MOST_READ_AHEAD {
+                    return Err(format!("must be at most {MOST_READ_AHEAD}"));
+                }
+            }
             _ => return Err("is not a field of vfs_config".into()),
         }
         Ok(())
@@ -127,7 +135,7 @@ impl VfsConfig {
             uid: self.uid,
             gid: self.gid,
             attributes: ATTRIBUTES,
-            read_ahead_max: READ_AHEAD_MAX,
+            read_ahead_max: self.read_ahead_max,
         }
     }
 }
@@ -229,15 +237,18 @@ mod tests {
 
     #[test]
     fn what_would_have_no_effect_is_refused() {
-        for wrong in
-            [json!({"attributes": "sidecar"}), json!({"read_ahead_max": "1M"}), json!({"read_ahead_max": "off"})]
-        {
-            let problems = parse(wrong).unwrap_err();
-            assert!(problems[0].message.ends_with("nothing else has an effect yet"), "{problems:?}");
-        }
-        let given = json!({"attributes": "off", "read_ahead_max": "8M"});
+        let problems = parse(json!({"attributes": "sidecar"})).unwrap_err();
+        assert!(problems[0].message.ends_with("nothing else has an effect yet"), "{problems:?}");
+        let given = json!({"attributes": "off", "read_ahead_max": "64M"});
         assert_eq!(parse(given), Ok(VfsConfig::default()));
         assert_eq!(parse(json!({"attributes": null, "read_ahead_max": null})), Ok(VfsConfig::default()));
+    }
+
+    #[test]
+    fn reading_ahead_has_a_limit_and_can_be_off() {
+        assert_eq!(parse(json!({"read_ahead_max": "off"})).unwrap().read_ahead_max, 0);
+        assert_eq!(parse(json!({"read_ahead_max": "256M"})).unwrap().read_ahead_max, 256 << 20);
+        assert!(parse(json!({"read_ahead_max": "2G"})).is_err());
     }
 
     #[test]

@@ -335,6 +335,11 @@ impl Staged {
         Ok(commit)
     }
 
+    /// Whether it is small enough to be secured without its file.
+    pub fn rides_along(&self) -> bool {
+        !self.based && self.size() <= LARGEST_RIDER_BYTES
+    }
+
     /// Whether nothing changed since it was secured.
     pub(crate) fn is_secured(&self) -> bool {
         let state = self.lock();

@@ -423,7 +423,7 @@ impl Filesystem for Requests {
                 }
             }
             match vfs.read_directory(fh.0, offset.saturating_sub(DOTS)).await {
-                Ok(entries) => {
+                Ok((entries, _)) => {
                     for entry in entries {
                         let number = INodeNo(vfs.show_number(ino.0, &entry.name));
                         if reply.add(number, entry.offset + DOTS, kind_of(&entry.attributes), &entry.name) {
@@ -447,11 +447,13 @@ impl Filesystem for Requests {
                 }
             }
             match vfs.read_directory(fh.0, offset.saturating_sub(DOTS)).await {
-                Ok(entries) => {
+                Ok((entries, is_current)) => {
                     for entry in entries {
                         let Ok(number) = vfs.adopt(ino.0, &entry) else { continue };
                         let shown = look.attributes(number, &entry.attributes);
-                        let (next, trust) = (entry.offset + DOTS, vfs.trust(&entry.attributes));
+                        // A name that went while the directory was read must not come back for as long as it is trusted.
+                        let trust = if is_current { vfs.trust(&entry.attributes) } else { Duration::ZERO };
+                        let next = entry.offset + DOTS;
                         if reply.add(INodeNo(number), next, &entry.name, &trust, &shown, Generation(0)) {
                             vfs.forget(number, 1);
                             break;

@@ -302,5 +302,6 @@ fn vfs_config(config: &api::VfsConfig) -> VfsConfig {
             api::Close::Journalled => Close::Journalled,
             api::Close::Uploaded => Close::Uploaded,
         },
+        read_ahead_max: config.read_ahead_max,
     }
 }

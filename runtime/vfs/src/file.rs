@@ -495,8 +495,13 @@ impl Volume {
         if file.is_unlinked() {
             return Ok(());
         }
-        let scope = self.scope.clone();
-        blocking(move || Ok(scope.secure(&working.staged)?.wait_blocking()?)).await
+        let (scope, staged) = (self.scope.clone(), working.staged.clone());
+        // What rides along is read from memory; a file is synced where that stops nobody else.
+        let commit = match staged.rides_along() {
+            true => scope.secure(&staged)?,
+            false => blocking(move || Ok(scope.secure(&staged)?)).await?,
+        };
+        Ok(self.journal().wait(commit).await?)
     }
 
     /// What a close promises: what this handle wrote is durable, and may be uploaded; with `uploaded`, it was. A handle whose

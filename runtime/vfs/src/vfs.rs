@@ -167,6 +167,8 @@ struct Handle {
 #[derive(Debug)]
 struct OpenDirectory {
     path: Path,
+    /// How many changes of names there had been when the listing began.
+    names: u64,
     listing: Option<Listing>,
     /// Entries not yet taken, in order.
     ready: VecDeque<DirectoryEntry>,
@@ -502,20 +504,23 @@ impl Vfs {
     /// Opens a directory.
     pub async fn open_directory(&self, number: u64) -> Result<u64, VfsError> {
         let path = lock(&self.inodes).path(number).ok_or_else(VfsError::not_found)?;
+        let names = self.names();
         let listing = Some(self.volume.list(&path, self.patience()).await?);
         let id = self.volume.next_handle();
-        let open = OpenDirectory { path, listing, ready: VecDeque::new(), listed: 0 };
+        let open = OpenDirectory { path, names, listing, ready: VecDeque::new(), listed: 0 };
         lock(&self.directories).insert(id, Arc::new(tokio::sync::Mutex::new(open)));
         Ok(id)
     }
 
-    /// Entries that come after `offset` (0 is the beginning); none at the end. What is not taken is shown again.
-    pub async fn read_directory(&self, handle: u64, offset: u64) -> Result<Vec<DirectoryEntry>, VfsError> {
+    /// Entries that come after `offset` (0 is the beginning); none at the end. What is not taken is shown again. Says also
+    /// whether no name changed since the directory was listed: else one of these may be gone by now.
+    pub async fn read_directory(&self, handle: u64, offset: u64) -> Result<(Vec<DirectoryEntry>, bool), VfsError> {
         let open = lock(&self.directories).get(&handle).cloned().ok_or(VfsError::BadHandle)?;
         let patience = self.patience();
         let mut open = patience.wait("another reader of this directory", open.lock()).await?;
         let first = open.ready.front().map_or(open.listed + 1, |entry| entry.offset);
         if offset + 1 < first {
+            open.names = self.names();
             open.listing = Some(self.volume.list(&open.path, patience).await?);
             open.ready.clear();
             open.listed = 0;
@@ -525,19 +530,24 @@ impl Vfs {
                 open.ready.pop_front();
             }
             if !open.ready.is_empty() {
-                return Ok(open.ready.iter().take(ENTRIES_AT_ONCE).cloned().collect());
+                let entries = open.ready.iter().take(ENTRIES_AT_ONCE).cloned().collect();
+                return Ok((entries, open.names == self.names()));
             }
-            let Some(mut listing) = open.listing.take() else { return Ok(Vec::new()) };
+            let Some(mut listing) = open.listing.take() else { return Ok((Vec::new(), true)) };
             let batch = self.volume.next(&mut listing, patience).await;
             // Put back first: after an error the same page is asked for again, and never taken for the end.
             open.listing = Some(listing);
-            let Some(batch) = batch? else { return Ok(Vec::new()) };
+            let Some(batch) = batch? else { return Ok((Vec::new(), true)) };
             for (name, attributes) in batch {
                 open.listed += 1;
                 let offset = open.listed;
                 open.ready.push_back(DirectoryEntry { name, attributes, offset });
             }
         }
+    }
+
+    fn names(&self) -> u64 {
+        self.volume.names.load(Ordering::SeqCst)
     }
 
     /// Closes a directory.

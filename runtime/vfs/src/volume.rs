@@ -49,6 +49,8 @@ pub struct Volume {
     pub(crate) namespace: tokio::sync::Mutex<()>,
     /// Rings when the uploader may find something to do.
     pub(crate) wake: Notify,
+    /// Rises with every change of names, once it can be seen.
+    pub(crate) names: AtomicU64,
     /// Rings when a change that was carried out, or given up for now, is dealt with to the end.
     pub(crate) dealt_with: Notify,
     uploader: Mutex<Option<JoinHandle<()>>>,
@@ -257,6 +259,7 @@ impl Volume {
             state: Mutex::new(state),
             namespace: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
+            names: AtomicU64::new(0),
             dealt_with: Notify::new(),
             uploader: Mutex::default(),
             sent: AtomicU64::new(0),
@@ -337,6 +340,7 @@ impl Volume {
     }
 
     pub(crate) fn announce(&self, stale: Stale) {
+        self.names.fetch_add(1, Ordering::SeqCst);
         self.announcer.tell(stale);
     }
 

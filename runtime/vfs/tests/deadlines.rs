@@ -68,7 +68,7 @@ async fn a_directory_that_hangs_midway_is_an_error_and_no_end() {
     world.storage.hang(true);
     fails_within(METADATA, world.vfs().read_directory(root, 0)).await;
     world.storage.hang(false);
-    assert_eq!(world.vfs().read_directory(root, 0).await.unwrap().len(), 2);
+    assert_eq!(world.vfs().read_directory(root, 0).await.unwrap().0.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

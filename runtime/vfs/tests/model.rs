@@ -285,8 +285,8 @@ impl World {
         loop {
             let entries = vfs.read_directory(handle, offset).await;
             let entries = match entries {
-                Ok(entries) if entries.is_empty() => break,
-                Ok(entries) => entries,
+                Ok((entries, _)) if entries.is_empty() => break,
+                Ok((entries, _)) => entries,
                 Err(error) => {
                     vfs.release_directory(handle);
                     return Err(error);

@@ -21,7 +21,7 @@ async fn ten_thousand_files_closed_while_the_storage_is_down_are_all_uploaded_la
         World::on(directory.path(), Can::empty(), VfsConfig { dir_cache_time_ms: u64::MAX, ..VfsConfig::default() })
             .await;
     let root = world.vfs().open_directory(1).await.unwrap();
-    assert!(world.vfs().read_directory(root, 0).await.unwrap().is_empty());
+    assert!(world.vfs().read_directory(root, 0).await.unwrap().0.is_empty());
     world.storage.fail_all(true);
     let write = |number: usize| {
         let world = &world;
