@@ -27,6 +27,12 @@ def put(bucket, key):
     s3.put_object(Bucket=bucket, Key=key, Body=sys.stdin.buffer.read())
 
 
+def put_all(bucket):
+    contents = json.load(sys.stdin)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda item: s3.put_object(Bucket=bucket, Key=item[0], Body=item[1].encode()), contents.items()))
+
+
 def fill(bucket, prefix, count):
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: s3.put_object(Bucket=bucket, Key=f"{prefix}{n:06}", Body=b""), range(int(count))))
@@ -48,12 +54,16 @@ def keys(bucket):
 
 
 def digests(bucket):
-    return {key: get(bucket, key)["sha256"] for key in keys(bucket)}
+    with ThreadPoolExecutor(16) as pool:
+        return dict(pool.map(lambda key: (key, get(bucket, key)["sha256"]), keys(bucket)))
 
 
 def uploads(bucket):
     return [upload["Key"] for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
 
 
-verbs = {"make": make, "put": put, "fill": fill, "get": get, "list": keys, "digests": digests, "uploads": uploads}
+verbs = {
+    "make": make, "put": put, "put-all": put_all, "fill": fill, "get": get, "list": keys, "digests": digests,
+    "uploads": uploads,
+}
 json.dump(verbs[sys.argv[1]](*sys.argv[2:]), sys.stdout)

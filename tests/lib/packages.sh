@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sees to it that system packages are there: installs them where root, else says what is missing.
-#   packages.sh postgres|fuse|ceph ...
+#   packages.sh postgres|fuse|ceph|fio|faketime ...
 set -euo pipefail
 
 need() { # PROBE PACKAGE...
@@ -19,6 +19,8 @@ need() { # PROBE PACKAGE...
 for wanted in "$@"; do
     case $wanted in
         postgres) need "ls /usr/lib/postgresql/*/bin/initdb" postgresql ;;
+        faketime) need "ls /usr/lib/*/faketime/libfaketimeMT.so.1" libfaketime ;;
+        fio) need "command -v fio" fio ;;
         fuse) need "command -v fusermount3" fuse3 ;;
         ceph) need "command -v radosgw && command -v ceph-mon && command -v ceph-osd && command -v ceph" radosgw ceph-mon ceph-osd ceph-common ;;
         *) echo "unknown: $wanted" >&2; exit 2 ;;

@@ -23,6 +23,11 @@ impl Client {
         self.run(&["put", bucket, key], content);
     }
 
+    /// Puts many texts by their keys.
+    pub(crate) fn put_all(&self, bucket: &str, texts: &Value) {
+        self.run(&["put-all", bucket], texts.to_string().as_bytes());
+    }
+
     /// Puts many empty objects.
     pub(crate) fn put_empty(&self, bucket: &str, prefix: &str, count: usize) {
         self.run(&["fill", bucket, prefix, &count.to_string()], &[]);

@@ -18,6 +18,7 @@ mod proxy;
 mod servers;
 mod stage;
 mod subject;
+mod workload;
 
 use libtest_mimic::{Arguments, Conclusion};
 

@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) long: bool,
     /// More flags.
     pub(crate) flags: Vec<String>,
+    /// More of the environment.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Program {
@@ -223,6 +225,7 @@ fn spawn(directory: &Path, settings: &Settings, token: &str) -> Child {
         command.arg("--allow-private-networks=127.0.0.0/8");
     }
     command.args(&settings.flags);
+    command.envs(settings.environment.iter().cloned());
     command.env("CAUSEWAY_BOOTSTRAP_TOKEN", token).env("RUST_LOG", "debug,sqlx=info,causeway_api=warn");
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }

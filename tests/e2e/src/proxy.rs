@@ -55,6 +55,10 @@ pub(crate) enum Act {
     Answer(u16, Vec<(String, String)>, String),
     /// It goes through, and the answer's body ends after so many bytes.
     Cut(usize),
+    /// It goes through, and after so many bytes of the answer's body nothing more comes.
+    Stall(usize),
+    /// It goes through, and the answer has another head.
+    Forge(fn(&str) -> String),
     /// It goes through, and nobody hears the answer.
     LoseAnswer,
     /// Nothing ever comes back.
@@ -159,10 +163,15 @@ impl Inner {
         let size: u64 = request.header("content-length").and_then(|size| size.parse().ok()).unwrap_or(0);
         let mut body = (&mut from_client).take(size);
         match act {
-            Act::Pass => self.forward(&request, &mut body, &mut client, None),
-            Act::Cut(bytes) => self.forward(&request, &mut body, &mut client, Some(bytes)),
+            Act::Pass => self.forward(&request, &mut body, &mut client, None, str::to_owned),
+            Act::Cut(bytes) => self.forward(&request, &mut body, &mut client, Some(bytes), str::to_owned),
+            Act::Stall(bytes) => {
+                self.forward(&request, &mut body, &mut client, Some(bytes), str::to_owned)?;
+                std::io::copy(&mut from_client, &mut std::io::sink()).map(drop)
+            }
+            Act::Forge(forge) => self.forward(&request, &mut body, &mut client, None, forge),
             Act::LoseAnswer => {
-                self.forward(&request, &mut body, &mut std::io::sink(), None)?;
+                self.forward(&request, &mut body, &mut std::io::sink(), None, str::to_owned)?;
                 client.shutdown(Shutdown::Both)
             }
             Act::Answer(status, headers, text) => {
@@ -182,13 +191,14 @@ impl Inner {
         body: &mut impl Read,
         client: &mut impl Write,
         cut: Option<usize>,
+        forge: fn(&str) -> String,
     ) -> Result<()> {
         let mut server = TcpStream::connect(&self.upstream)?;
         server.write_all(closing(&request.head).as_bytes())?;
         std::io::copy(body, &mut server)?;
         let mut from_server = BufReader::new(server);
         let head = read_head(&mut from_server)?;
-        client.write_all(closing(&head).as_bytes())?;
+        client.write_all(forge(&closing(&head)).as_bytes())?;
         match cut {
             None => std::io::copy(&mut from_server, client)?,
             Some(bytes) => std::io::copy(&mut from_server.take(bytes as u64), client)?,

@@ -180,7 +180,8 @@ fn first_line(stream: impl Read + Send + 'static, beginning: &str) -> String {
     found
 }
 
-fn lib(name: &str) -> PathBuf {
+/// A script of the tests.
+pub(crate) fn lib(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../lib").join(name).canonicalize().unwrap()
 }
 

@@ -1,15 +1,19 @@
 //! The cases, one file for each thing that people rely on.
 
 mod bad_input;
+mod clock;
 mod conformance;
 mod crash;
 mod down;
+mod full_disk;
 mod house;
 mod large;
 mod main_job;
 mod pilots;
 mod scene;
 mod several;
+mod survival;
+mod weather;
 
 use libtest_mimic::Trial;
 
@@ -32,6 +36,17 @@ pub(crate) fn all() -> Vec<Trial> {
         crash::closed_files_arrive_after_a_kill_during_uploads,
         crash::a_completion_whose_answer_was_lost_is_not_made_twice,
         crash::a_kill_while_a_completion_is_unanswered_loses_nothing,
+        survival::of_a_local_folder,
+        survival::of_s3,
+        weather::what_passes_is_waited_out,
+        weather::a_read_that_stalls_ends_in_time_and_holds_nobody_else,
+        weather::an_answer_about_other_bytes_is_never_content,
+        weather::a_file_that_changes_while_it_is_read_is_never_a_mixture,
+        weather::credentials_that_expire_for_a_while_cost_nothing,
+        weather::what_is_written_while_the_provider_is_away_arrives_once,
+        full_disk::writers_are_refused_before_the_disk_is_full_and_lose_nothing,
+        clock::a_jump_loses_nothing_and_stops_nothing,
+        clock::a_clock_that_s3_refuses_for_a_while_loses_nothing,
         bad_input::wrong_keys_are_refused_at_connect,
         bad_input::a_missing_bucket_is_absent,
         bad_input::a_clock_that_is_off_is_named,
@@ -62,7 +77,11 @@ pub(crate) fn all() -> Vec<Trial> {
         house::it_is_ready_soon_with_compiled_code_kept,
     ];
     if std::env::var_os("CAUSEWAY_SOAK").is_some() {
-        trials.extend(trials![large::five_gigabytes_go_there_and_back]);
+        trials.extend(trials![
+            large::five_gigabytes_go_there_and_back,
+            survival::hundreds_of_times_of_a_local_folder,
+            survival::hundreds_of_times_of_s3,
+        ]);
     }
     trials
 }
