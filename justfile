@@ -25,10 +25,22 @@ test: check build _hostile _python _postgres
     cargo test --release --manifest-path sdk/rust/Cargo.toml --workspace
     cargo test --release --manifest-path components/Cargo.toml --workspace
 
-# Run the cases that take minutes: gigabytes through a mount.
+# Run the cases that take minutes: gigabytes through a mount, hundreds of deaths.
 soak: build _python
     @tests/lib/packages.sh fuse
-    CAUSEWAY_SOAK=1 CAUSEWAY_BINARY="{{ target }}/release/causeway" cargo test --release -p causeway-e2e -p causeway-server --test e2e -- large::
+    CAUSEWAY_SOAK=1 CAUSEWAY_BINARY="{{ target }}/release/causeway" cargo test --release -p causeway-e2e -p causeway-server --test e2e -- soak::
+
+# See how far a mount is a POSIX file system, and write the page that says so.
+posix: build _python
+    #!/usr/bin/env bash
+    set -euo pipefail
+    tests/lib/packages.sh fuse
+    version=0.2.2
+    if [ "$(pjdfstest --version 2>/dev/null)" != "pjdfstest $version" ]; then
+        echo "installing pjdfstest $version"
+        cargo install --quiet --locked --root "{{ cache }}/tools" --version "$version" pjdfstest
+    fi
+    python tests/posix.py "{{ target }}/release/causeway" "$CAUSEWAY_COMPONENTS" tests/posix.toml runtime/docs/posix.md
 
 # Formatting, lints, licences and bans.
 check: deny

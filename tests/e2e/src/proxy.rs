@@ -58,7 +58,7 @@ pub(crate) enum Act {
     /// It goes through, and after so many bytes of the answer's body nothing more comes.
     Stall(usize),
     /// It goes through, and the answer has another head.
-    Forge(fn(&str) -> String),
+    Forge(Forge),
     /// It goes through, and nobody hears the answer.
     LoseAnswer,
     /// Nothing ever comes back.
@@ -66,6 +66,9 @@ pub(crate) enum Act {
     /// The connection is closed at once.
     Close,
 }
+
+/// Makes another head of an answer's.
+pub(crate) type Forge = fn(&str) -> String;
 
 type Rule = Arc<dyn Fn(&Request) -> Act + Send + Sync>;
 
@@ -191,7 +194,7 @@ impl Inner {
         body: &mut impl Read,
         client: &mut impl Write,
         cut: Option<usize>,
-        forge: fn(&str) -> String,
+        forge: Forge,
     ) -> Result<()> {
         let mut server = TcpStream::connect(&self.upstream)?;
         server.write_all(closing(&request.head).as_bytes())?;

@@ -12,7 +12,9 @@ mod main_job;
 mod pilots;
 mod scene;
 mod several;
+mod soak;
 mod survival;
+mod verified;
 mod weather;
 
 use libtest_mimic::Trial;
@@ -36,6 +38,7 @@ pub(crate) fn all() -> Vec<Trial> {
         crash::closed_files_arrive_after_a_kill_during_uploads,
         crash::a_completion_whose_answer_was_lost_is_not_made_twice,
         crash::a_kill_while_a_completion_is_unanswered_loses_nothing,
+        survival::everything_shows_while_it_is_carried_out,
         survival::of_a_local_folder,
         survival::of_s3,
         weather::what_passes_is_waited_out,
@@ -47,6 +50,7 @@ pub(crate) fn all() -> Vec<Trial> {
         full_disk::writers_are_refused_before_the_disk_is_full_and_lose_nothing,
         clock::a_jump_loses_nothing_and_stops_nothing,
         clock::a_clock_that_s3_refuses_for_a_while_loses_nothing,
+        verified::every_block_is_where_it_was_written,
         bad_input::wrong_keys_are_refused_at_connect,
         bad_input::a_missing_bucket_is_absent,
         bad_input::a_clock_that_is_off_is_named,
@@ -78,9 +82,10 @@ pub(crate) fn all() -> Vec<Trial> {
     ];
     if std::env::var_os("CAUSEWAY_SOAK").is_some() {
         trials.extend(trials![
-            large::five_gigabytes_go_there_and_back,
-            survival::hundreds_of_times_of_a_local_folder,
-            survival::hundreds_of_times_of_s3,
+            soak::five_gigabytes_go_there_and_back,
+            soak::a_local_folder_survives_hundreds_of_deaths,
+            soak::s3_survives_hundreds_of_deaths,
+            soak::every_block_of_large_files_is_where_it_was_written,
         ]);
     }
     trials

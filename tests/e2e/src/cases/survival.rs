@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -23,37 +23,44 @@ use crate::workload::{Random, Tree, Worker, difference, read_tree};
 const WORKERS: u64 = 3;
 /// Deaths in each case of the gate; the rest of a round is a restart.
 const A_FEW: usize = 7;
-const HUNDREDS: usize = 200;
 /// The seed of the gate.
 const SEED: u64 = 4;
 /// A death that no request brings about comes by then.
 const LONGEST: Duration = Duration::from_millis(1500);
 
 pub(crate) fn of_a_local_folder() {
-    local(SEED, A_FEW);
+    over_a_local_folder(SEED, A_FEW);
 }
 
 pub(crate) fn of_s3() {
-    s3(SEED, A_FEW);
+    over_s3(SEED, A_FEW);
 }
 
-pub(crate) fn hundreds_of_times_of_a_local_folder() {
-    local(now(), HUNDREDS);
-}
-
-pub(crate) fn hundreds_of_times_of_s3() {
-    s3(now(), HUNDREDS);
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+/// Without any death: what is done shows at once and all the time, whatever of it is carried out at this moment.
+pub(crate) fn everything_shows_while_it_is_carried_out() {
+    let seed = chosen(SEED);
+    let stage = Stage::new();
+    let folder = stage.directory("local/default/folder");
+    let flags = vec!["--local-root".to_owned(), stage.path().join("local").display().to_string()];
+    let program = Program::start_with(&stage, Settings { flags, ..Settings::default() });
+    let mount = program.api.mount(&program.api.connect("local", &json!({"path": "folder"})), json!({}));
+    let mut work = Work::begin(&mount, "", seed);
+    work.of_everybody(|ended| {
+        // Nothing is waited for: this is how long they work.
+        thread::sleep(Duration::from_secs(8));
+        ended.store(true, Ordering::SeqCst);
+    });
+    work.drain(&program, &mount);
+    assert_eq!(difference(&work.tree(), &read_tree(&folder).unwrap()), None, "the folder, seed {seed}");
+    program.stop(&[]);
 }
 
 fn chosen(seed: u64) -> u64 {
     std::env::var("CAUSEWAY_SEED").map_or(seed, |seed| seed.parse().unwrap())
 }
 
-fn local(seed: u64, deaths: usize) {
+/// So many deaths over a local folder.
+pub(crate) fn over_a_local_folder(seed: u64, deaths: usize) {
     let seed = chosen(seed);
     let stage = Stage::new();
     let folder = stage.directory("local/default/folder");
@@ -75,7 +82,8 @@ fn local(seed: u64, deaths: usize) {
     program.stop(&[]);
 }
 
-fn s3(seed: u64, deaths: usize) {
+/// So many deaths over S3, half of them brought about by a request.
+pub(crate) fn over_s3(seed: u64, deaths: usize) {
     let seed = chosen(seed);
     let mut scene = Scene::with(rgw(), Settings { long: deaths > A_FEW, ..Settings::default() });
     let mount = scene.program.api.mount(&scene.connect(json!({})), json!({}));
@@ -129,7 +137,7 @@ impl Work {
     /// Everybody works until the process dies.
     fn until(&mut self, program: &mut Program, moment: Moment, proxy: Option<&Proxy>) {
         self.death += 1;
-        let (ended, (say, heard)) = (AtomicBool::new(false), channel());
+        let (say, heard) = channel();
         let wait = match moment {
             Moment::After(milliseconds) => Duration::from_millis(milliseconds as u64),
             Moment::AtRequest(_) => LONGEST,
@@ -147,14 +155,21 @@ impl Work {
                 _ => Act::Hang,
             });
         }
-        let failed: Vec<String> = thread::scope(|scope| {
-            let ended = &ended;
-            let works: Vec<_> =
-                self.workers.iter_mut().map(|(_, worker)| scope.spawn(move || worker.work(ended))).collect();
+        self.of_everybody(|ended| {
             // Only the passing of the time, or the request, ends this wait.
             let _ = heard.recv_timeout(wait);
             ended.store(true, Ordering::SeqCst);
             program.kill();
+        });
+    }
+
+    /// Everybody works until this has set its end.
+    fn of_everybody(&mut self, end: impl FnOnce(&AtomicBool)) {
+        let ended = &AtomicBool::new(false);
+        let failed: Vec<String> = thread::scope(|scope| {
+            let work = |(_, worker): &'_ mut (String, Worker)| worker.work(ended);
+            let works: Vec<_> = self.workers.iter_mut().map(|worker| scope.spawn(move || work(worker))).collect();
+            end(ended);
             works.into_iter().filter_map(|work| work.join().unwrap().err()).collect()
         });
         assert!(failed.is_empty(), "seed {}, before death {}: {}", self.seed, self.death, failed.join("\n"));
@@ -186,6 +201,9 @@ impl Work {
 
     /// Waits until the provider has everything.
     fn drain(&mut self, program: &Program, mount: &Mount) {
+        // They close what they have open: it waits for that.
+        let wrong = self.settle();
+        assert!(wrong.is_empty(), "seed {}, in the end: {wrong}", self.seed);
         let begun = Instant::now();
         program.api.uploaded(mount);
         let steps: usize = self.workers.iter().map(|(_, worker)| worker.steps).sum();

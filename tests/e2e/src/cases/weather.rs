@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::scene::Scene;
 use crate::content::{bytes, digest};
-use crate::proxy::{Act, Kind, Request};
+use crate::proxy::{Act, Forge, Kind, Request};
 use crate::servers::rgw;
 use crate::stage::eventually;
 
@@ -191,7 +191,7 @@ fn with_field(head: &str, name: &str, change: impl Fn(&str) -> String) -> String
 
 pub(crate) fn an_answer_about_other_bytes_is_never_content() {
     let scene = Scene::new(rgw());
-    let forged: [(&str, fn(&str) -> String); 7] = [
+    let forged: [(&str, Forge); 7] = [
         ("longer", |head| with_field(head, "content-length", |size| (size.parse::<u64>().unwrap() + 10).to_string())),
         ("shorter", |head| with_field(head, "content-length", |size| (size.parse::<u64>().unwrap() - 10).to_string())),
         ("elsewhere", |head| with_field(head, "content-range", |range| range.replacen("bytes 0-", "bytes 1-", 1))),
