@@ -45,6 +45,7 @@ pub(crate) fn all() -> Vec<Trial> {
         weather::a_read_that_stalls_ends_in_time_and_holds_nobody_else,
         weather::an_answer_about_other_bytes_is_never_content,
         weather::a_file_that_changes_while_it_is_read_is_never_a_mixture,
+        weather::what_changes_during_its_upload_leaves_no_parts_after_a_death,
         weather::credentials_that_expire_for_a_while_cost_nothing,
         weather::what_is_written_while_the_provider_is_away_arrives_once,
         full_disk::writers_are_refused_before_the_disk_is_full_and_lose_nothing,

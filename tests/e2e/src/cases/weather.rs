@@ -334,3 +334,42 @@ pub(crate) fn what_is_written_while_the_provider_is_away_arrives_once() {
     assert!(stored == wanted, "{} objects instead of {MANY}", stored.len());
     scene.end();
 }
+
+pub(crate) fn what_changes_during_its_upload_leaves_no_parts_after_a_death() {
+    let mut scene = Scene::new(rgw());
+    let mount = scene.program.api.mount(&scene.connect(json!({"upload_concurrency": 1})), json!({}));
+    let root = mount.path.join(&scene.bucket);
+    let mut left = Vec::new();
+    for change in ["removed", "renamed", "rewritten", "replaced"] {
+        let name = change.to_owned();
+        let parts = std::sync::atomic::AtomicUsize::new(0);
+        scene.proxy.rule(move |request| match request.kind {
+            Kind::Part if parts.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 => Act::Hang,
+            _ => Act::Pass,
+        });
+        scene.proxy.take_seen();
+        fs::write(root.join(&name), bytes(1, LARGE)).unwrap();
+        eventually(Duration::from_secs(20), "an upload is under way", || {
+            if scene.proxy.count(Kind::Part) > 1 { Ok(()) } else { Err(name.clone()) }
+        });
+        match change {
+            "removed" => fs::remove_file(root.join(&name)).unwrap(),
+            "renamed" => fs::rename(root.join(&name), root.join(format!("{name} later"))).unwrap(),
+            "rewritten" => fs::write(root.join(&name), bytes(2, LARGE)).unwrap(),
+            _ => {
+                fs::write(root.join("new"), bytes(2, LARGE)).unwrap();
+                fs::rename(root.join("new"), root.join(&name)).unwrap();
+            }
+        }
+        scene.program.kill();
+        scene.proxy.pass();
+        scene.program.restart();
+        scene.program.api.uploaded(&mount);
+        let uploads = scene.server.client.uploads(&scene.bucket);
+        if uploads.iter().any(|key| key.contains(&name)) {
+            left.push((name, uploads));
+        }
+    }
+    assert!(left.is_empty(), "parts of uploads are left behind: {left:?}");
+    scene.end();
+}
