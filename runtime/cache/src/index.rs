@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 
 pub(crate) use crate::op::{Op, Table};
 use crate::op::{decode, encode};
-use crate::overlay::Overlay;
-use crate::store::{Opener, Store};
+use crate::overlay::{Overlay, Value};
+use crate::store::{Opener, Records, Store};
 use crate::wal::{SEGMENT_BYTES, Wal};
 
 /// A larger commit goes into the store at once: an eighth of the log, so that no commit waits for more than that.
@@ -48,6 +48,12 @@ pub(crate) struct Index {
 pub(crate) struct Pending {
     shared: Arc<Shared>,
     number: u64,
+}
+
+/// Records as they were at one moment.
+pub(crate) struct View {
+    changed: Vec<(String, Value)>,
+    stored: Records,
 }
 
 #[derive(Debug)]
@@ -133,25 +139,42 @@ impl Index {
         Ok(index)
     }
 
-    /// Why nothing new can be accepted now, if so. It goes on trying by itself.
-    pub(crate) fn failing(&self) -> Option<Error> {
-        let state = self.shared.state();
-        state.log_failure.clone().or_else(|| state.store_failure.clone().filter(|_| state.is_tight()))
-    }
-
     /// Accepts a commit: it survives the end of the process when this returns. If it fails, nothing changed. `names_file`
     /// says that a record names a file that must be there when the record is. Blocks where the store must be written first.
     pub(crate) fn commit(&self, ops: Vec<Op>, names_file: bool) -> Result<Pending> {
+        self.commit_if(ops, names_file, |_| Ok(true))?.ok_or_else(|| Error::internal("a commit without a condition"))
+    }
+
+    /// Makes a commit in place of a record, if that still is what it was; says whether it did.
+    pub(crate) fn commit_instead(&self, table: Table, key: &str, value: &[u8], ops: Vec<Op>) -> Result<bool> {
+        let is_same = |state: &State| {
+            Ok(match state.overlay.get(table, key) {
+                Some(changed) => changed.as_deref() == Some(value),
+                None => self.shared.store.get(table, key)?.as_deref() == Some(value),
+            })
+        };
+        Ok(self.commit_if(ops, false, is_same)?.is_some())
+    }
+
+    fn commit_if(
+        &self,
+        ops: Vec<Op>,
+        names_file: bool,
+        condition: impl Fn(&State) -> Result<bool>,
+    ) -> Result<Option<Pending>> {
         let payload = encode(&ops);
         let makes_room = ops.iter().any(Op::makes_room);
         if payload.len() > MOST_LOGGED_BYTES {
-            return self.commit_directly(ops);
+            return self.commit_directly(ops, condition);
         }
         let mut state = self.shared.state();
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(failure) = state.log_failure.clone() {
                 return Err(failure);
+            }
+            if !condition(&state)? {
+                return Ok(None);
             }
             let (number, checkpointed) = (state.next, state.checkpointed);
             if (makes_room || !state.is_tight()) && state.wal.append(number, &payload, checkpointed)? {
@@ -177,7 +200,12 @@ impl Index {
             self.shared.to_store.notify_one();
         }
         state.overlay.apply(number, ops);
-        Ok(Pending { shared: self.shared.clone(), number })
+        Ok(Some(Pending { shared: self.shared.clone(), number }))
+    }
+
+    /// Whether the log is being filled faster than the store takes it up.
+    pub(crate) fn is_pressed(&self) -> bool {
+        !self.shared.state().has_spare()
     }
 
     /// One record.
@@ -190,12 +218,67 @@ impl Index {
     }
 
     /// Calls `each` with every record whose key begins with `prefix`, in order of keys, as they are at one moment.
-    pub(crate) fn scan(&self, table: Table, prefix: &str, mut each: impl FnMut(&str, &[u8])) -> Result<()> {
-        let (changed, mut stored) = {
-            // Nothing goes from the one into the other in between.
-            let state = self.shared.state();
-            (state.overlay.range(table, prefix), self.shared.store.range(table, prefix)?)
-        };
+    pub(crate) fn scan(&self, table: Table, prefix: &str, each: impl FnMut(&str, &[u8])) -> Result<()> {
+        self.view(table, prefix)?.each(each)
+    }
+
+    /// The records whose key begins with `prefix`, as they are now.
+    pub(crate) fn view(&self, table: Table, prefix: &str) -> Result<View> {
+        // Nothing goes from the one into the other in between.
+        let state = self.shared.state();
+        Ok(View { changed: state.overlay.range(table, prefix), stored: self.shared.store.range(table, prefix)? })
+    }
+
+    /// The first record whose key is `from` or comes after it.
+    pub(crate) fn next(&self, table: Table, from: &str) -> Result<Option<(String, Vec<u8>)>> {
+        let mut from = from.to_owned();
+        loop {
+            let (changed, mut stored) = {
+                let state = self.shared.state();
+                (state.overlay.next(table, &from), self.shared.store.range_from(table, &from)?)
+            };
+            let stored = stored.next()?.map(|(key, value)| (key.value().to_owned(), value.value().to_vec()));
+            match changed {
+                Some((key, value)) if stored.as_ref().is_none_or(|(stored, _)| *stored >= key) => match value {
+                    Some(value) => return Ok(Some((key, value.to_vec()))),
+                    None => from = key + "\0",
+                },
+                _ => return Ok(stored),
+            }
+        }
+    }
+
+    /// Puts a commit that is too large for the log into the store, with all that comes before it.
+    fn commit_directly(&self, ops: Vec<Op>, condition: impl Fn(&State) -> Result<bool>) -> Result<Option<Pending>> {
+        let shared = &self.shared;
+        let _storing = shared.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = shared.state();
+        if let Some(failure) = state.log_failure.clone() {
+            return Err(failure);
+        }
+        if !condition(&state)? {
+            return Ok(None);
+        }
+        shared.content.sync_all()?;
+        let number = state.next;
+        let before = state.overlay.snapshot();
+        let mut tables = before.changes();
+        for op in &ops {
+            tables.push((op.table, vec![(op.key.as_str(), op.value.as_deref())]));
+        }
+        shared.store.write(&tables, number)?;
+        drop(tables);
+        state.next += 1;
+        state.stored(number);
+        shared.room.notify_all();
+        Ok(Some(Pending { shared: shared.clone(), number }))
+    }
+}
+
+impl View {
+    /// Calls `each` with every record, in order of keys.
+    pub(crate) fn each(self, mut each: impl FnMut(&str, &[u8])) -> Result<()> {
+        let View { changed, mut stored } = self;
         let mut record = stored.next()?;
         for (key, value) in changed {
             while let Some((stored_key, stored_value)) = record.take_if(|(stored, _)| stored.value() <= key.as_str()) {
@@ -213,29 +296,6 @@ impl Index {
             record = stored.next()?;
         }
         Ok(())
-    }
-
-    /// Puts a commit that is too large for the log into the store, with all that comes before it.
-    fn commit_directly(&self, ops: Vec<Op>) -> Result<Pending> {
-        let shared = &self.shared;
-        let _storing = shared.storing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = shared.state();
-        if let Some(failure) = state.log_failure.clone() {
-            return Err(failure);
-        }
-        shared.content.sync_all()?;
-        let number = state.next;
-        let before = state.overlay.snapshot();
-        let mut tables = before.changes();
-        for op in &ops {
-            tables.push((op.table, vec![(op.key.as_str(), op.value.as_deref())]));
-        }
-        shared.store.write(&tables, number)?;
-        drop(tables);
-        state.next += 1;
-        state.stored(number);
-        shared.room.notify_all();
-        Ok(Pending { shared: shared.clone(), number })
     }
 }
 

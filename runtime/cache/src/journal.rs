@@ -8,7 +8,6 @@
 //! later one is refused until the index caught up, which it tries to by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use causeway_storage::{Entry, Kind, Node, Notes, Path, Result, Timestamp, Version};
@@ -17,7 +16,9 @@ use tokio::sync::watch;
 
 use crate::index::{Index, Op, Pending, Table};
 use crate::log::Log;
+use crate::numbers::Numbers;
 use crate::object::ObjectRecord;
+use crate::quarantine::Quarantine;
 use crate::secured::Secured;
 
 /// What was last known to stand at a path.
@@ -187,40 +188,38 @@ pub struct Intent {
 pub struct Journal {
     index: Arc<Index>,
     scope: String,
-    ids: Arc<AtomicU64>,
+    numbers: Arc<Numbers>,
     log: Mutex<Log>,
     revision: watch::Sender<u64>,
 }
 
 impl Journal {
-    pub(crate) fn load(index: Arc<Index>, scope: &str, ids: Arc<AtomicU64>) -> Result<Journal> {
+    pub(crate) fn load(
+        index: Arc<Index>,
+        quarantine: &Quarantine,
+        scope: &str,
+        numbers: Arc<Numbers>,
+    ) -> Result<Journal> {
         let mut log = Log::default();
-        let mut torn = Vec::new();
+        let mut damaged = Vec::new();
+        let mut aside = |table, key: &str, value: &[u8]| damaged.push((table, key.to_owned(), value.to_vec()));
         index.scan(Table::Intents, scope, |key, value| match serde_json::from_slice::<Intent>(value) {
-            Ok(intent) => {
-                log.insert(intent);
-            }
-            Err(_) => torn.push((key.to_owned(), value.to_vec())),
+            Ok(intent) => log.insert(intent),
+            Err(_) => aside(Table::Intents, key, value),
         })?;
-        index.scan(Table::Directories, scope, |key, _| {
-            if let Some(path) = key.strip_prefix(scope).and_then(|path| Path::parse(path).ok()) {
-                log.directories.insert(path);
-            }
+        let path_of = |key: &str| key.strip_prefix(scope).and_then(|path| Path::parse(path).ok());
+        index.scan(Table::Directories, scope, |key, value| match path_of(key) {
+            Some(path) => drop(log.directories.insert(path)),
+            None => aside(Table::Directories, key, value),
         })?;
-        index.scan(Table::Times, scope, |key, value| {
-            let path = key.strip_prefix(scope).and_then(|path| Path::parse(path).ok());
-            if let Some((path, time)) = path.zip(serde_json::from_slice(value).ok()) {
-                log.times.insert(path, time);
-            }
+        index.scan(Table::Times, scope, |key, value| match path_of(key).zip(serde_json::from_slice(value).ok()) {
+            Some((path, time)) => drop(log.times.insert(path, time)),
+            None => aside(Table::Times, key, value),
         })?;
-        if !torn.is_empty() {
-            tracing::error!(records = torn.len(), "journal records could not be understood and were set aside");
-            let ops = torn.into_iter().flat_map(|(key, value)| {
-                [Op::put(Table::Quarantine, key.clone(), value), Op::delete(Table::Intents, key)]
-            });
-            index.commit(ops.collect(), false)?.wait_blocking()?;
+        for (table, key, value) in damaged {
+            quarantine.take_record(&index, table, &key, &value)?;
         }
-        Ok(Journal { index, scope: scope.to_owned(), ids, log: Mutex::new(log), revision: watch::Sender::new(0) })
+        Ok(Journal { index, scope: scope.to_owned(), numbers, log: Mutex::new(log), revision: watch::Sender::new(0) })
     }
 
     /// Looks at the log: the intents in order, and the directories that only exist here.
@@ -237,11 +236,13 @@ impl Journal {
     /// Changes the log in one step. `decide` sees the log as it is and says what to change; if it fails, nothing is.
     pub fn change<R>(&self, decide: impl FnOnce(&mut Batch<'_>) -> Result<R>) -> Result<(R, Commit)> {
         let mut log = self.lock();
-        if let Some(error) = self.index.failing() {
-            return Err(error);
-        }
-        let mut batch = Batch { log: &log, journal: self, changes: Vec::new(), ops: Vec::new() };
+        let mut batch = Batch { log: &log, journal: self, changes: Vec::new(), ops: Vec::new(), is_numbered: false };
+        // Where nothing new is accepted, what takes something away still is.
+        let prepared = self.numbers.prepare();
         let answer = decide(&mut batch)?;
+        if batch.is_numbered {
+            prepared?;
+        }
         batch.drop_secured();
         let (changes, ops) = (batch.changes, batch.ops);
         // What is put here and names a file is there already, or makes no promise about it yet.
@@ -328,6 +329,7 @@ pub struct Batch<'a> {
     journal: &'a Journal,
     changes: Vec<Change>,
     ops: Vec<Op>,
+    is_numbered: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -348,7 +350,8 @@ impl<'a> Batch<'a> {
 
     /// Adds an intent at the end and returns its number.
     pub fn append(&mut self, action: Action) -> u64 {
-        let id = self.journal.ids.fetch_add(1, Ordering::Relaxed);
+        let id = self.journal.numbers.take();
+        self.is_numbered = true;
         self.put(Intent { id, action, since: Timestamp::now(), started: false, failure: None });
         id
     }

@@ -10,23 +10,32 @@
 //! reported, never deleted.
 
 mod cache;
+mod eviction;
 mod index;
 mod journal;
 mod log;
+mod numbers;
 mod object;
 mod op;
 mod overlay;
+mod quarantine;
 mod ranges;
 mod recovery;
+mod room;
+mod scope;
+mod scrub;
 mod secured;
 mod staged;
 mod store;
+mod survey;
 mod wal;
 
-pub use cache::{Cache, Limits, Scope};
+pub use cache::Cache;
 pub use journal::{Action, Base, Batch, Commit, Failure, Intent, Journal, Seen};
 pub use log::Log;
 pub use object::{Object, ObjectKey};
 pub use ranges::Ranges;
 pub use recovery::Recovered;
+pub use room::{Limits, Quotas};
+pub use scope::Scope;
 pub use staged::{Sealed, Segment, Staged};

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use causeway_storage::{Error, Result, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::room::{Place, signed};
+use crate::secured::LARGEST_RIDER_BYTES;
 use crate::{Ranges, Seen};
 
 /// Which content: whose, and which version of it.
@@ -32,6 +34,11 @@ impl ObjectKey {
 
     pub(crate) fn record_key(&self, scope: &str) -> String {
         format!("{scope}{}", self.0)
+    }
+
+    /// The key whose record has this key.
+    pub(crate) fn of_record(scope: &str, record_key: &str) -> ObjectKey {
+        ObjectKey(record_key.strip_prefix(scope).unwrap_or(record_key).to_owned())
     }
 }
 
@@ -79,12 +86,15 @@ pub struct Object {
     pub(crate) file_name: String,
     size: u64,
     file: File,
+    place: Arc<Place>,
     state: RwLock<State>,
 }
 
 #[derive(Debug)]
 struct State {
     present: Ranges,
+    /// Bytes that are present and in no record: they count only as long as it is in use.
+    unrecorded: i64,
     unsaved: bool,
     /// A record names it. Without one it goes when nobody has it open.
     recorded: bool,
@@ -92,14 +102,15 @@ struct State {
     used: i64,
     /// Rises when the object is emptied.
     epoch: u64,
+    /// As in the record.
+    sums: Vec<u64>,
 }
 
 impl Object {
-    pub(crate) fn new(key: ObjectKey, path: PathBuf, record: ObjectRecord, file: File) -> Object {
-        let recorded = record.used > 0;
-        let state = State { present: record.present, unsaved: false, recorded, used: record.used, epoch: 0 };
-        let state = RwLock::new(state);
-        Object { key, path, file_name: record.file, size: record.size, file, state }
+    pub(crate) fn new(key: ObjectKey, path: PathBuf, record: ObjectRecord, file: File, place: &Arc<Place>) -> Object {
+        let ObjectRecord { file: file_name, size, present, used, sums } = record;
+        let state = State { present, unrecorded: 0, unsaved: false, recorded: used > 0, used, epoch: 0, sums };
+        Object { key, path, file_name, size, file, place: place.clone(), state: RwLock::new(state) }
     }
 
     /// Which content this is.
@@ -129,6 +140,7 @@ impl Object {
 
     /// Fills `buffer` from `offset` if all of it is present, and says whether it did. Blocking.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<bool> {
+        self.place.touch();
         // Held while reading, so that nothing is punched out in between.
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if !state.present.contains(Span::new(offset, buffer.len() as u64)) {
@@ -152,31 +164,35 @@ impl Object {
     pub fn mark(&self, span: Span, epoch: u64) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if state.epoch == epoch {
+            let added = state.present.missing(span).iter().map(|hole| hole.size).sum::<u64>();
             state.present.insert(span);
-            state.unsaved = true;
+            self.count(&mut state, signed(added));
         }
     }
 
     /// Takes back what was marked: it turned out to be of another version.
     pub fn unmark(&self, span: Span) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let missing = state.present.missing(span).iter().map(|hole| hole.size).sum::<u64>();
         state.present.remove(span);
-        state.unsaved = true;
+        self.count(&mut state, -signed(span.size.saturating_sub(missing)));
     }
 
     /// Throws away what was fetched, to make room. Blocking.
     pub fn empty(&self) -> Result<()> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.epoch += 1;
-        state.present = Ranges::default();
-        state.unsaved = true;
+        let removed = std::mem::take(&mut state.present).total();
+        self.count(&mut state, -signed(removed));
         self.file.set_len(0)?;
         Ok(self.file.set_len(self.size)?)
     }
 
-    /// Its file belongs to a working copy from now on.
+    /// Its file is not its own any more, and it counts for nothing.
     pub(crate) fn disown(&self) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.unrecorded = 0;
+        self.place.add_clean(-signed(state.present.total()));
         state.recorded = true;
         state.unsaved = false;
         state.used = i64::MAX;
@@ -194,7 +210,7 @@ impl Object {
 
     /// What to write into the index, if anything is new; the data is synced before this returns. Blocking.
     pub(crate) fn record(&self, used: i64) -> Result<Option<ObjectRecord>> {
-        let present = {
+        let (present, mut sums) = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             // To order by age, a minute is exact enough, and spares a commit for each of many short looks.
             if !state.unsaved && used.saturating_sub(state.used) < 60 {
@@ -203,16 +219,35 @@ impl Object {
             state.unsaved = false;
             state.recorded = true;
             state.used = used;
-            state.present.clone()
+            state.unrecorded = 0;
+            (state.present.clone(), state.sums.clone())
         };
-        self.file.sync_data()?;
-        Ok(Some(ObjectRecord { file: self.file_name.clone(), size: self.size, present, used, sums: Vec::new() }))
+        if sums.is_empty() && present.contains(Span::new(0, self.size)) {
+            sums = self::sums(&self.file, self.size)?;
+            self.state.write().unwrap_or_else(PoisonError::into_inner).sums.clone_from(&sums);
+        }
+        // What is small and whole is looked over when it is opened.
+        if sums.is_empty() || self.size > LARGEST_RIDER_BYTES {
+            self.file.sync_data()?;
+        }
+        Ok(Some(ObjectRecord { file: self.file_name.clone(), size: self.size, present, used, sums }))
+    }
+
+    /// Counts bytes that came, or went.
+    fn count(&self, state: &mut State, bytes: i64) {
+        state.unsaved = true;
+        state.unrecorded += bytes;
+        if bytes < 0 {
+            state.sums.clear();
+        }
+        self.place.add_clean(bytes);
     }
 }
 
 impl Drop for Object {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.place.add_clean(-state.unrecorded);
         if !state.recorded {
             // At worst it lies there until the cache is opened again.
             let _ = std::fs::remove_file(&self.path);

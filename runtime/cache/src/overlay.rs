@@ -48,6 +48,12 @@ impl Overlay {
         found.map(|(key, (_, value))| (key.clone(), value.clone())).collect()
     }
 
+    /// The first changed record whose key is `from` or comes after it.
+    pub(crate) fn next(&self, table: Table, from: &str) -> Option<(String, Value)> {
+        let mut changes = self.tables.get(table as usize)?.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+        changes.next().map(|(key, (_, value))| (key.clone(), value.clone()))
+    }
+
     /// All changes.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let changes = |changes: &BTreeMap<String, (u64, Value)>| {

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::{Arc, PoisonError};
 
-use causeway_storage::{Error, ErrorKind, Path, Result, Timestamp};
+use causeway_storage::{Error, ErrorKind, Path, Result};
 
 use crate::index::{Op, Table};
 use crate::journal::{Action, Base, Intent, Journal};
@@ -66,6 +66,7 @@ impl Scope {
             let Action::Write { path, staged: id, base, .. } = &intent.action else { continue };
             match self.recover_one(*boot, *id, base.as_ref().map(Base::size)) {
                 Ok(Some(copy)) => {
+                    copy.weigh(&self.place)?;
                     if *boot == Boot::Unknown {
                         let secured = Secured::File { size: 0 };
                         synced.push(Op::put(Table::Secured, self.journal.key(*id), secured.encode()));
@@ -91,7 +92,7 @@ impl Scope {
             commit.wait_blocking()?;
         }
         if *boot != Boot::Same {
-            note(&self.cache, &self.prefix, synced)?;
+            note(&self.cache, &self.place.prefix, synced)?;
             *boot = Boot::Same;
         }
         Ok(recovered)
@@ -105,8 +106,19 @@ impl Scope {
             return Ok(Some(Arc::new(found?)));
         }
         let name = Staged::name(id);
-        let record = self.cache.index.get(Table::Secured, &self.journal.key(id))?;
-        match record.map(|record| Secured::decode(&record).ok_or_else(unreadable)).transpose()? {
+        let key = self.journal.key(id);
+        let record = self.cache.index.get(Table::Secured, &key)?;
+        let secured = match &record {
+            Some(record) => match Secured::decode(record) {
+                None => {
+                    self.cache.quarantine.take_record(&self.cache.index, Table::Secured, &key, record)?;
+                    return Err(Error::new(ErrorKind::Corrupt, "what is known of a pending write is damaged"));
+                }
+                secured => secured,
+            },
+            None => None,
+        };
+        match secured {
             Some(Secured::Content { modified, bytes }) => {
                 self.restore(&name, &bytes)?;
                 let copy = Staged::recover(content, id, base_size)?;
@@ -121,8 +133,8 @@ impl Scope {
                 Ok(Some(Arc::new(copy)))
             }
             None if boot == Boot::Other => {
-                self.set_aside(&name)?;
-                self.set_aside(&format!("{name}.log"))?;
+                self.cache.quarantine.take_file(&name)?;
+                self.cache.quarantine.take_file(&format!("{name}.log"))?;
                 Ok(None)
             }
             None => Err(Error::new(ErrorKind::Corrupt, "the content of a pending write is missing")),
@@ -136,26 +148,13 @@ impl Scope {
             Ok(held) if held == bytes => return Ok(()),
             // What was lost reads as zero, or is not there at all.
             Ok(held) if held.iter().enumerate().any(|(at, byte)| *byte != 0 && bytes.get(at) != Some(byte)) => {
-                self.set_aside(name)?;
+                self.cache.quarantine.take_file(name)?;
             }
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         let mut file = File::create(&path)?;
         Ok(file.write_all(bytes)?)
-    }
-
-    fn set_aside(&self, name: &str) -> Result<()> {
-        set_aside(&self.cache, name)
-    }
-}
-
-fn set_aside(cache: &Cache, name: &str) -> Result<()> {
-    // Its name alone may have been there before, from an earlier power loss.
-    let target = cache.quarantine.join(format!("{name}.{}", Timestamp::now().seconds));
-    match std::fs::rename(cache.content.join(name), &target) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => Ok(other?),
     }
 }
 
@@ -168,14 +167,12 @@ fn boot_key(prefix: &str) -> String {
     format!("boot {prefix}")
 }
 
-fn unreadable() -> Error {
-    Error::new(ErrorKind::Corrupt, "what was written down of a pending write cannot be understood")
-}
-
 #[cfg(test)]
 mod tests {
+    use causeway_storage::Timestamp;
+
     use super::*;
-    use crate::Staged;
+    use crate::{Quotas, Staged};
 
     /// A cache, and what becomes of it.
     struct Machine {
@@ -193,7 +190,8 @@ mod tests {
 
         fn begin_process(&mut self) {
             self.scope = None;
-            let cache = Cache::open_in(self.directory.path(), &format!("run {}", self.runs)).unwrap();
+            let cache =
+                Cache::open_in(self.directory.path(), Quotas::default(), &format!("run {}", self.runs)).unwrap();
             self.scope = Some(cache.scope("tenant", "backend", 1).unwrap());
         }
 
@@ -335,7 +333,7 @@ mod tests {
     fn what_a_version_that_secured_nothing_left_is_believed() {
         let mut machine = Machine::new();
         let staged = machine.write(None, b"from before");
-        let forget = Op::delete(Table::Meta, boot_key(&machine.scope().prefix));
+        let forget = Op::delete(Table::Meta, boot_key(&machine.scope().place.prefix));
         machine.scope().cache.index.commit(vec![forget], false).unwrap();
         for _ in 0..2 {
             let recovered = machine.lose_power(|_| {});

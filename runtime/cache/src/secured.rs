@@ -8,6 +8,9 @@ use causeway_storage::Timestamp;
 /// The largest content that rides along: to sync the log with so much more in it takes less time than to sync a file.
 pub(crate) const LARGEST_RIDER_BYTES: u64 = 64 << 10;
 
+/// Content up to here always does: it is hardly larger than the record of its intent.
+pub(crate) const SMALLEST_RIDER_BYTES: u64 = 4 << 10;
+
 /// What was secured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Secured {

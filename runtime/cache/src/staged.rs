@@ -8,14 +8,16 @@
 //! begins is extended in place, so a sequential writer keeps one record. A torn last record stands for a write that was
 //! never answered and is ignored.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use causeway_storage::{Error, Result, Span, Timestamp};
 
 use crate::object::sums;
+use crate::room::{Place, Weight};
 use crate::secured::{LARGEST_RIDER_BYTES, Secured};
 use crate::{Commit, Ranges};
 
@@ -23,6 +25,9 @@ const RECORD_BYTES: u64 = 32;
 
 /// Records after which the log is rewritten without what later ones made superfluous: 1 MiB.
 const RECORDS_BEFORE_REWRITE: u64 = 32_768;
+
+/// Bytes written after which it is looked at how many the file occupies: what is written over would count twice.
+const WEIGH_BYTES: u64 = 8 << 20;
 
 /// Where a piece of a working copy comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,10 @@ pub struct Staged {
     state: Mutex<State>,
     /// Held by whoever secures it, so that what is secured later is never older.
     securing: Mutex<()>,
+    /// What it counts for; nothing before it was weighed.
+    weight: OnceLock<Weight>,
+    /// It becomes content of a version.
+    kept: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -61,6 +70,8 @@ struct State {
     passed: bool,
     /// Its names are gone: who has it open goes on, but there is nothing left to remember.
     deleted: bool,
+    /// Bytes written since its weight was looked at.
+    unweighed: u64,
     /// Rises with every change.
     changes: u64,
     /// After how many changes it was secured last, and what to wait on; nothing if an earlier process did it.
@@ -86,13 +97,7 @@ impl Staged {
     pub(crate) fn create(directory: &Path, id: u64, base_size: Option<u64>) -> Result<(Staged, Arc<File>)> {
         let path = directory.join(Staged::name(id));
         let file = Arc::new(OpenOptions::new().read(true).write(true).create_new(true).open(&path)?);
-        let staged = Staged {
-            id,
-            path,
-            based: base_size.is_some(),
-            state: Mutex::new(State::new(0, 0)),
-            securing: Mutex::default(),
-        };
+        let staged = Staged::new(id, path, base_size.is_some(), State::new(0, 0));
         {
             let mut state = staged.lock();
             state.file = Arc::downgrade(&file);
@@ -111,8 +116,7 @@ impl Staged {
         let path = directory.join(Staged::name(id));
         std::fs::hard_link(existing, &path)?;
         let size = std::fs::metadata(&path)?.len();
-        let state = Mutex::new(State::new(size, 0));
-        Ok(Staged { id, path, based: false, state, securing: Mutex::default() })
+        Ok(Staged::new(id, path, false, State::new(size, 0)))
     }
 
     /// A copy that an earlier process left.
@@ -131,7 +135,13 @@ impl Staged {
                 state.records += 1;
             }
         }
-        Ok(Staged { id, path, based: base_size.is_some(), state: Mutex::new(state), securing: Mutex::default() })
+        Ok(Staged::new(id, path, base_size.is_some(), state))
+    }
+
+    fn new(id: u64, path: PathBuf, based: bool, state: State) -> Staged {
+        let (state, securing, weight, kept) =
+            (Mutex::new(state), Mutex::default(), OnceLock::new(), AtomicBool::default());
+        Staged { id, path, based, state, securing, weight, kept }
     }
 
     /// Its number, which names it in the journal.
@@ -195,6 +205,7 @@ impl Staged {
         let file = self.open(&mut state)?;
         state.changes += 1;
         file.write_all_at(bytes, offset)?;
+        self.add_weight(&mut state, &file, bytes.len() as u64)?;
         let span = Span::new(offset, bytes.len() as u64);
         if self.based {
             if state.modified.is_some() {
@@ -243,6 +254,7 @@ impl Staged {
             let end = usize::try_from(hole.end() - offset).map_err(Error::internal)?;
             let piece = bytes.get(start..end).ok_or_else(|| Error::internal("a hole lies outside of its filling"))?;
             file.write_all_at(piece, hole.offset)?;
+            self.add_weight(&mut state, &file, hole.size)?;
             self.record(&mut state, Record::Present(hole))?;
         }
         Ok(())
@@ -305,8 +317,41 @@ impl Staged {
         state.holes(Span::new(0, state.size))
     }
 
+    /// Counts what it occupies from now on, for as long as it waits.
+    pub(crate) fn weigh(&self, place: &Arc<Place>) -> Result<()> {
+        let weight = self.weight.get_or_init(|| Weight::new(place));
+        weight.set(occupied(&std::fs::metadata(&self.path)?));
+        Ok(())
+    }
+
+    fn add_weight(&self, state: &mut State, file: &File, bytes: u64) -> Result<()> {
+        let Some(weight) = self.weight.get().filter(|_| !state.deleted) else { return Ok(()) };
+        state.unweighed += bytes;
+        if state.unweighed < WEIGH_BYTES {
+            weight.add(bytes);
+        } else {
+            weight.set(occupied(&file.metadata()?));
+            state.unweighed = 0;
+        }
+        Ok(())
+    }
+
+    /// It will be content of a version.
+    pub(crate) fn will_be_kept(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts for nothing any more; gives the bytes that it counts for as content of a version.
+    pub(crate) fn lighten(&self) -> u64 {
+        if let Some(weight) = self.weight.get() {
+            weight.set(0);
+        }
+        if self.kept.load(Ordering::Relaxed) { self.size() } else { 0 }
+    }
+
     /// Makes everything answered so far survive a power loss, once what `commit` gives for it was waited for. Blocking.
-    pub(crate) fn secure(&self, commit: impl FnOnce(&Secured) -> Result<Commit>) -> Result<Commit> {
+    /// Content of at most `largest_rider` bytes rides along.
+    pub(crate) fn secure(&self, largest_rider: u64, commit: impl FnOnce(&Secured) -> Result<Commit>) -> Result<Commit> {
         let _turn = self.securing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (changes, size, rider) = {
             let mut state = self.lock();
@@ -317,7 +362,11 @@ impl Staged {
                 return Ok(commit.clone());
             }
             let size = self.size_now(&mut state);
-            let rides = !self.based && size <= LARGEST_RIDER_BYTES;
+            if let Some(weight) = self.weight.get().filter(|_| !state.deleted) {
+                weight.set(occupied(&self.open(&mut state)?.metadata()?));
+                state.unweighed = 0;
+            }
+            let rides = !self.based && size <= largest_rider;
             let rider = if rides { Some(self.rider(&mut state, size)?) } else { None };
             (state.changes, size, rider)
         };
@@ -406,6 +455,7 @@ impl Staged {
     /// Deletes the names; who has it open goes on.
     pub(crate) fn delete(&self) {
         self.lock().deleted = true;
+        self.lighten();
         for path in [self.path.clone(), log_path(&self.path)] {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -497,6 +547,7 @@ impl State {
             rewrite_at: RECORDS_BEFORE_REWRITE,
             passed: false,
             deleted: false,
+            unweighed: 0,
             changes: 0,
             secured: None,
         }
@@ -564,6 +615,11 @@ fn decode_all(bytes: &[u8]) -> impl Iterator<Item = Record> + '_ {
 
 fn checksum(bytes: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
+}
+
+/// Bytes that a file takes on the disk.
+fn occupied(metadata: &Metadata) -> u64 {
+    metadata.blocks() * 512
 }
 
 fn log_path(path: &Path) -> PathBuf {

@@ -74,11 +74,16 @@ impl Store {
     }
 
     /// Begins to look at the records whose key begins with `prefix`; what changes from now on is not seen.
-    pub(crate) fn range<'a>(&self, table: Table, prefix: &'a str) -> Result<Records<'a>> {
+    pub(crate) fn range(&self, table: Table, prefix: &str) -> Result<Records> {
+        Ok(Records { prefix: prefix.to_owned(), ..self.range_from(table, prefix)? })
+    }
+
+    /// As [`Store::range`], with the records whose key is `from` or comes after it.
+    pub(crate) fn range_from(&self, table: Table, from: &str) -> Result<Records> {
         self.read(|database| {
             let transaction = database.begin_read().map_err(broken)?;
-            let range = transaction.open_table(definition(table)).map_err(broken)?.range(prefix..).map_err(broken)?;
-            Ok(Records { range, prefix })
+            let range = transaction.open_table(definition(table)).map_err(broken)?.range(from..).map_err(broken)?;
+            Ok(Records { range, prefix: String::new() })
         })
     }
 
@@ -132,19 +137,19 @@ impl Store {
 }
 
 /// Records in order of their keys.
-pub(crate) struct Records<'a> {
+pub(crate) struct Records {
     range: redb::Range<'static, &'static str, &'static [u8]>,
-    prefix: &'a str,
+    prefix: String,
 }
 
 /// A key and its value.
 pub(crate) type Record = (AccessGuard<'static, &'static str>, AccessGuard<'static, &'static [u8]>);
 
-impl Records<'_> {
+impl Records {
     /// The next record, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<Record>> {
         let record = self.range.next().transpose().map_err(broken)?;
-        Ok(record.filter(|(key, _)| key.value().starts_with(self.prefix)))
+        Ok(record.filter(|(key, _)| key.value().starts_with(&self.prefix)))
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_cache::Cache;
+use causeway_cache::{Cache, Quotas};
 use causeway_fuse::{MountOptions, Mounted};
 use causeway_native::MemoryStorage;
 use causeway_storage::{Path as StoragePath, Storage};
@@ -50,7 +50,7 @@ impl Fixture {
 
     fn mount(&mut self, config: VfsConfig) {
         let cache = loop {
-            match Cache::open(&self.directory.path().join("cache")) {
+            match Cache::open(&self.directory.path().join("cache"), Quotas::default()) {
                 // What was stopped is letting go of it.
                 Err(error) if error.is_passing() => std::thread::yield_now(),
                 opened => break opened.unwrap(),

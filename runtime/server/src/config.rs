@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use causeway_cache::Quotas;
 use causeway_guest::{GRANTABLE, Grants, OauthClient, OauthClients};
 use causeway_http::Policy;
 use causeway_registry::{Config as RegistryConfig, Database, Token};
-use causeway_storage::Secret;
+use causeway_storage::{Secret, parse_bytes};
 use clap::Args;
 
 use crate::out::Out;
@@ -43,6 +44,13 @@ pub(crate) struct Given {
     /// Below which directory tenants may connect local folders; without it they may not.
     #[arg(long, env = "CAUSEWAY_LOCAL_ROOT", value_name = "DIR")]
     local_root: Option<String>,
+    /// How many bytes of content the cache keeps for all tenants together, such as 200G, or off [default: off]. 256 MiB of
+    /// the disk are always left free.
+    #[arg(long, env = "CAUSEWAY_CACHE_MAX_SIZE", value_name = "SIZE")]
+    cache_max_size: Option<String>,
+    /// How many for each tenant, or off [default: off].
+    #[arg(long, env = "CAUSEWAY_TENANT_CACHE_MAX_SIZE", value_name = "SIZE")]
+    tenant_cache_max_size: Option<String>,
     #[command(flatten)]
     out: Out,
     /// Where browsers reach the API, such as https://files.example.com: people who consent to a provider come back there.
@@ -84,6 +92,7 @@ pub(crate) struct Config {
     pub(crate) components: Option<PathBuf>,
     pub(crate) grants: Grants,
     pub(crate) local_root: Option<PathBuf>,
+    pub(crate) cache: Quotas,
     /// Where the way out leads; the listeners are not closed in it yet.
     pub(crate) out: Policy,
     pub(crate) json_logs: bool,
@@ -94,7 +103,7 @@ pub(crate) struct Config {
     pub(crate) bootstrap_token: Option<Token>,
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "listen",
     "admin-listen",
     "data-dir",
@@ -104,6 +113,8 @@ const NAMES: [&str; 14] = [
     "components",
     "grant",
     "local-root",
+    "cache-max-size",
+    "tenant-cache-max-size",
     "allow-private-networks",
     "egress-map",
     "extra-ca",
@@ -149,6 +160,12 @@ pub(crate) fn parse(given: Given, bootstrap_token: Option<String>) -> Result<Con
     }
     let grant = Some(given.grant.join(",")).filter(|list| !list.is_empty());
     let grants = grants(or_file(grant, "grant").as_deref().unwrap_or_default(), &mut problems);
+    let mut size = |given, name| size(or_file(given, name).as_deref(), name, &mut problems);
+    let cache = Quotas {
+        machine_bytes: size(given.cache_max_size, "cache-max-size"),
+        tenant_bytes: size(given.tenant_cache_max_size, "tenant-cache-max-size"),
+        ..Quotas::default()
+    };
     let out = Out {
         allow_private_networks: or_file(given.out.allow_private_networks, "allow-private-networks"),
         egress_map: or_file(given.out.egress_map, "egress-map"),
@@ -177,6 +194,7 @@ pub(crate) fn parse(given: Given, bootstrap_token: Option<String>) -> Result<Con
             components,
             grants,
             local_root,
+            cache,
             out,
             json_logs,
             public_url,
@@ -233,6 +251,15 @@ fn address(given: Option<String>, name: &str, default: &str, problems: &mut Vec<
         problems.push(format!("{name}: `{text}` is not an address with a port, such as {default}"));
     }
     parsed
+}
+
+/// A number of bytes, or no limit.
+fn size(given: Option<&str>, name: &str, problems: &mut Vec<String>) -> u64 {
+    let Some(text) = given.filter(|text| *text != "off") else { return u64::MAX };
+    parse_bytes(text).unwrap_or_else(|| {
+        problems.push(format!("{name}: `{text}` is neither a size such as 200G nor off"));
+        u64::MAX
+    })
 }
 
 /// What is granted to which provider: `mega:reveal,seafile:assigned-hosts`.
@@ -403,6 +430,16 @@ mod tests {
             assert!(error.contains(told), "{told}: {error}");
         }
         assert!(!error.contains("hush-hush"), "{error}");
+    }
+
+    #[test]
+    fn the_cache_is_limited_only_where_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(parse(given(&directory, "")).unwrap().cache, Quotas::default());
+        let config = parse(given(&directory, "cache-max-size = \"2G\"\ntenant-cache-max-size = \"off\"")).unwrap();
+        assert_eq!((config.cache.machine_bytes, config.cache.tenant_bytes), (2 << 30, u64::MAX));
+        let error = parse(given(&directory, "cache-max-size = \"much\"\ntenant-cache-max-size = \"-1\"")).unwrap_err();
+        assert!(error.contains("cache-max-size: `much`") && error.contains("tenant-cache-max-size: `-1`"), "{error}");
     }
 
     #[test]

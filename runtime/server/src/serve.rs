@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use causeway_api::{Api, Metrics};
@@ -25,6 +25,9 @@ use crate::keeper::Keeper;
 use crate::mounts::Standing;
 use crate::point;
 
+/// At most 8 MiB of cached content are read in so much time to look for damage: 4 MB/s of a disk that nobody uses.
+const SCRUB_PAUSE: Duration = Duration::from_secs(2);
+
 /// Serves until a signal.
 pub(crate) async fn run(given: Given) -> Result<(), String> {
     let config = parse(given, std::env::var("CAUSEWAY_BOOTSTRAP_TOKEN").ok())?;
@@ -42,11 +45,9 @@ pub(crate) async fn run(given: Given) -> Result<(), String> {
     let providers = providers(&config, gate, keeper.clone()).await?;
     let catalog = Arc::new(causeway_api::Catalog::new(providers)?);
     let cache = config.kept.data_dir.join("cache");
-    let cache = tokio::task::spawn_blocking(move || Cache::open(&cache)).await.map_err(|error| error.to_string())?;
-    let cache = cache.map_err(|error| error.message)?;
-    for file in cache.quarantined() {
-        tracing::warn!(file, "content that no record names was set aside");
-    }
+    let opening = tokio::task::spawn_blocking(move || Cache::open(&cache, config.cache));
+    let cache = opening.await.map_err(|error| error.to_string())?.map_err(|error| error.message)?;
+    tokio::spawn(scrub(Arc::downgrade(&cache)));
     let aside = config.kept.data_dir.join(LOST_AND_FOUND);
     let pool = Pool::new(registry.clone(), catalog.clone(), cache, keeper, aside);
     let root = point::root(config.mount_root.as_deref(), &config.kept.data_dir);
@@ -66,6 +67,20 @@ pub(crate) async fn run(given: Given) -> Result<(), String> {
     registry.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Looks for damaged content while nobody uses the cache.
+async fn scrub(cache: Weak<Cache>) {
+    let mut pause = tokio::time::interval(SCRUB_PAUSE);
+    loop {
+        pause.tick().await;
+        let Some(cache) = cache.upgrade() else { return };
+        if cache.is_idle()
+            && let Ok(Err(error)) = tokio::task::spawn_blocking(move || cache.scrub_step()).await
+        {
+            tracing::warn!(?error, "cached content could not be looked over");
+        }
+    }
 }
 
 /// Makes the data directory, private.

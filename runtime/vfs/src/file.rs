@@ -25,6 +25,9 @@ use crate::pattern::Reach;
 use crate::volume::{ATTEMPTS, Attributes, Found, State, Volume, Working};
 use crate::{VfsError, view};
 
+/// A write waits so long for uploads to make room for it: a third of what a request may take.
+const ROOM_PATIENCE: Duration = Duration::from_secs(20);
+
 /// A file that is open somewhere.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
@@ -302,11 +305,11 @@ impl Volume {
     ) -> Option<Result<(), VfsError>> {
         let _order = file.order.try_lock().ok()?;
         let Writable::Ready(working) = self.try_writable(file, handle, true) else { return None };
-        let written = self.scope.admit(bytes.len() as u64).and_then(|()| {
-            let offset = offset.unwrap_or_else(|| working.staged.size());
-            working.staged.write_at(offset, bytes)
-        });
-        Some(written.map_err(VfsError::from))
+        if !self.scope.try_admit(bytes.len() as u64) {
+            return None;
+        }
+        let offset = offset.unwrap_or_else(|| working.staged.size());
+        Some(working.staged.write_at(offset, bytes).map_err(VfsError::from))
     }
 
     /// Writes at `offset`, or at the end.
@@ -319,9 +322,8 @@ impl Volume {
     ) -> Result<(), VfsError> {
         let _order = file.order.lock().await;
         let working = self.writable(file, handle, false).await?;
-        let scope = self.scope.clone();
+        self.scope.admit_within(bytes.len() as u64, ROOM_PATIENCE).await?;
         blocking(move || {
-            scope.admit(bytes.len() as u64)?;
             let offset = offset.unwrap_or_else(|| working.staged.size());
             Ok(working.staged.write_at(offset, &bytes)?)
         })

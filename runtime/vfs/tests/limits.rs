@@ -13,7 +13,8 @@ fn at_most(mebibytes: u64) -> VfsConfig {
     VfsConfig { cache_mode: CacheMode::Full, cache_max_size, dir_cache_time_ms: u64::MAX, ..VfsConfig::default() }
 }
 
-#[tokio::test]
+/// Time is the runtime's own: nothing is uploaded, so the write waits in vain.
+#[tokio::test(start_paused = true)]
 async fn more_than_fits_is_refused_and_what_was_acknowledged_is_uploaded() {
     let world = World::new(Can::empty(), at_most(8)).await;
     world.vfs().lookup(1, "f").await.unwrap_err();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_cache::Cache;
+use causeway_cache::{Cache, Quotas};
 use causeway_native::MemoryStorage;
 use causeway_storage::{Can, ErrorKind, Kind, Path, Storage};
 use causeway_vfs::{OpenMode, ReadBudget, SetAttributes, Vfs, VfsConfig, VfsError, Volume};
@@ -141,7 +141,7 @@ impl World {
         let path = self.directory.path().to_owned();
         let opened = tokio::task::spawn_blocking(move || {
             let cache = loop {
-                match Cache::open(&path) {
+                match Cache::open(&path, Quotas::default()) {
                     // What was stopped is letting go of it.
                     Err(error) if error.is_passing() => std::thread::yield_now(),
                     opened => break opened.unwrap(),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use causeway_cache::Cache;
+use causeway_cache::{Cache, Quotas};
 use causeway_fuse::{MountOptions, Mounted};
 use causeway_native::MemoryStorage;
 use causeway_storage::{MemorySource, Node, Path as StoragePath, Span, Storage, WriteIntent, WriteLogNone, collect};
@@ -45,7 +45,7 @@ impl Ground {
         let (point, disk) = (directory.path().join("mount"), directory.path().join("disk"));
         fs::create_dir(&point).unwrap();
         fs::create_dir(&disk).unwrap();
-        let cache = Cache::open(&directory.path().join("cache")).unwrap();
+        let cache = Cache::open(&directory.path().join("cache"), Quotas::default()).unwrap();
         let scope = cache.scope("tenant", "backend", 1).unwrap();
         let volume = runtime.block_on(Volume::open(storage.clone(), scope, ReadBudget::default())).unwrap();
         let config = VfsConfig { cache_mode, ..VfsConfig::default() };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_cache::{Cache, Scope};
+use causeway_cache::{Cache, Quotas, Scope};
 use causeway_native::MemoryStorage;
 use causeway_storage::{Can, Storage};
 use causeway_vfs::{OpenMode, ReadBudget, Vfs, VfsConfig, VfsError, Volume};
@@ -108,7 +108,7 @@ impl World {
 pub(crate) async fn open_scope(directory: PathBuf) -> Arc<Scope> {
     let opening = tokio::task::spawn_blocking(move || {
         let cache = loop {
-            match Cache::open(&directory) {
+            match Cache::open(&directory, Quotas::default()) {
                 Err(error) if error.is_passing() => std::thread::yield_now(),
                 opened => break opened.unwrap(),
             }
