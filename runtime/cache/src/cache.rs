@@ -56,6 +56,8 @@ impl Cache {
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             Error::new(ErrorKind::Unavailable(None), "the cache is in use by another process").with_detail(error)
         })?;
+        // Where the directory was made just now, it shall still be there after a power loss.
+        File::open(directory.join(".."))?.sync_all()?;
         let index = Arc::new(Index::open(directory, &content)?);
         let mark = match Numbers::stored(&index)? {
             Some(mark) => mark,
@@ -106,7 +108,8 @@ impl Cache {
         let place = self.room.place(tenant, backend, generation);
         let journal = Journal::load(self.index.clone(), &self.quarantine, &place.prefix, self.numbers.clone())?;
         let boot = recovery::begin(self, &place.prefix, &journal)?;
-        Ok(Arc::new(Scope { tenant: tenant.into(), place, boot: Mutex::new(boot), journal, cache: self.clone() }))
+        let (tenant, boot, left) = (tenant.into(), Mutex::new(boot), Mutex::default());
+        Ok(Arc::new(Scope { tenant, place, boot, left, journal, cache: self.clone() }))
     }
 
     /// A number that nothing has.

@@ -91,11 +91,29 @@ impl Scope {
             })?;
             commit.wait_blocking()?;
         }
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = recovered.copies.values().cloned().collect();
         if *boot != Boot::Same {
             note(&self.cache, &self.place.prefix, synced)?;
             *boot = Boot::Same;
         }
         Ok(recovered)
+    }
+
+    /// Secures what an earlier process was in the middle of writing. Costs nothing when called again. Blocking.
+    pub fn secure_left(&self) -> Result<()> {
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut outcome = Ok(());
+        for copy in left {
+            if self.cache.index.get(Table::Secured, &self.journal.key(copy.id()))?.is_none() {
+                match self.secure(&copy) {
+                    Ok(commit) => commit.leave(),
+                    // It was uploaded or removed meanwhile.
+                    Err(error) if error.kind == ErrorKind::NotFound => {}
+                    Err(error) => outcome = Err(error),
+                }
+            }
+        }
+        outcome
     }
 
     fn recover_one(&self, boot: Boot, id: u64, base_size: Option<u64>) -> Result<Option<Arc<Staged>>> {
@@ -284,6 +302,17 @@ mod tests {
         let recovered = machine.lose_power(|_| {});
         assert_eq!((recovered.dropped.len(), machine.intents()), (1, 0));
         assert_eq!(machine.quarantined(), [b"half of it"]);
+    }
+
+    #[test]
+    fn what_the_end_of_a_process_left_open_is_secured_by_the_next() {
+        let mut machine = Machine::new();
+        let staged = machine.write(None, b"half of it");
+        machine.begin_process();
+        drop(machine.scope().recover().unwrap());
+        machine.scope().secure_left().unwrap();
+        let recovered = machine.lose_power(|content| std::fs::write(content.join(staged.file_name()), b"").unwrap());
+        assert_eq!(content(&recovered.copies[&staged.id()]), b"half of it");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Scope {
     pub(crate) tenant: Arc<str>,
     pub(crate) place: Arc<Place>,
     pub(crate) boot: Mutex<Boot>,
+    /// Copies that an earlier process left, until it was seen to that they survive a power loss too.
+    pub(crate) left: Mutex<Vec<Arc<Staged>>>,
     pub(crate) journal: Journal,
     /// Last, so that everything that uses the index is gone when the lock on the directory is let go.
     pub(crate) cache: Arc<Cache>,

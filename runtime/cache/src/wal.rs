@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 use causeway_storage::Result;
 
+use crate::cache::remove_file;
+
 /// One file: some 30,000 changes, or 3,000 files of 4 KiB with their content, may come faster than the index takes them
 /// up. Both together bound the memory for what the index does not have yet.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
@@ -159,8 +161,7 @@ impl Wal {
     /// Begins with new files, after the old ones failed. Everything in them must be in the index.
     pub(crate) fn renew(&mut self) -> Result<()> {
         for index in [0, 1] {
-            let name = Segment::name(&self.directory, index);
-            std::fs::remove_file(&name)?;
+            remove_file(&Segment::name(&self.directory, index))?;
             *self.segment(index) = Segment::open(&self.directory, index, self.segment_bytes)?.0;
         }
         self.begin(0)
@@ -201,7 +202,8 @@ impl Segment {
             file.sync_all()?;
             File::open(directory)?.sync_all()?;
         }
-        let segment = Segment { file: Arc::new(file), salt, end: 0, last: 0, unsynced: false, written };
+        // What an earlier process wrote may be in the memory of the kernel alone.
+        let segment = Segment { file: Arc::new(file), salt, end: 0, last: 0, unsynced: true, written };
         Ok((segment, found))
     }
 }
@@ -378,6 +380,16 @@ mod tests {
         let spared = wal.segments[1 - wal.active].last;
         assert!(wal.append(number, &payload(number), spared).unwrap());
         assert_eq!(open_behind(directory.path(), spared).1.len() as u64, number - spared);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_unsynced_is_synced_before_what_comes_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        append(&mut open(directory.path()).0, 1..20);
+        let (mut wal, found) = open(directory.path());
+        assert_eq!(found.len(), 19);
+        assert_eq!(wal.take_unsynced().len(), 2);
+        assert_eq!(wal.take_unsynced().len(), 0);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Volume {
 
     async fn tidy(&self) {
         let scope = self.scope.clone();
-        if let Err(error) = blocking(move || Ok(scope.evict()?)).await {
+        if let Err(error) = blocking(move || Ok(scope.secure_left().and(scope.evict())?)).await {
             tracing::warn!(?error, "the cache could not be tidied");
         }
     }
