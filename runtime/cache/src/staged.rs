@@ -135,6 +135,10 @@ impl Staged {
                 state.records += 1;
             }
         }
+        if base_size.is_some() && size > state.size {
+            // It was being cut: what is added later must be zero.
+            OpenOptions::new().write(true).open(&path)?.set_len(state.size)?;
+        }
         Ok(Staged::new(id, path, base_size.is_some(), state))
     }
 
@@ -265,15 +269,21 @@ impl Staged {
         let mut state = self.lock();
         let file = self.open(&mut state)?;
         state.changes += 1;
-        file.set_len(size)?;
         if state.modified.is_some() {
             self.record(&mut state, Record::Modified(None))?;
         }
-        if self.based {
-            return self.record(&mut state, Record::Size(size));
+        if !self.based {
+            file.set_len(size)?;
+            state.size = size;
+            return Ok(());
         }
-        state.size = size;
-        Ok(())
+        // The record never counts on bytes that the file does not have, wherever the process ends.
+        if size < state.size {
+            self.record(&mut state, Record::Size(size))?;
+            return Ok(file.set_len(size)?);
+        }
+        file.set_len(size)?;
+        self.record(&mut state, Record::Size(size))
     }
 
     /// Sets the time of its last change, until it is written again. Blocking.
@@ -677,6 +687,21 @@ mod tests {
         let again = Staged::recover(directory.path(), 1, Some(100)).unwrap();
         assert_eq!((again.size(), again.modified()), (63, time));
         assert_eq!(again.segments(Span::new(0, 100)), staged.segments(Span::new(0, 100)));
+    }
+
+    #[test]
+    fn a_cut_that_was_under_way_is_made_or_was_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, file) = Staged::create(directory.path(), 1, Some(10)).unwrap();
+        staged.write_at(0, b"0123456789").unwrap();
+        staged.resize(4).unwrap();
+        // As if the process had ended between the record and the cut.
+        file.write_all_at(b"456789", 4).unwrap();
+        let again = Staged::recover(directory.path(), 1, Some(10)).unwrap();
+        again.resize(10).unwrap();
+        let mut bytes = [1; 10];
+        again.file().unwrap().read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"0123\0\0\0\0\0\0");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //!
 //! Every path is opened by `openat2` below a descriptor of the folder, with `RESOLVE_BENEATH`, so the kernel itself refuses
 //! `..`, absolute links and magic links at every step, without a race. Symbolic links are not followed at all unless
-//! `copy_links` is set; then they may lead to other places inside the folder. A file is written beside its place under a
-//! hidden name, synced, and renamed over, so readers see the old or the new content.
+//! `copy_links` is set; then they may lead to other places inside the folder. A file is written without a name, synced, and
+//! then gets its name, so readers see the old or the new content, and whatever ends the process leaves nothing behind.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,12 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// The most entries in one page of a list.
 const PAGE: usize = 10_000;
+
+/// What is asked of a file.
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+/// How a file that is written is opened.
+const WRITTEN: OFlags = OFlags::WRONLY.union(OFlags::CLOEXEC);
 
 /// How the names of unfinished files begin; they are not shown.
 const UNFINISHED: &str = ".causeway-unfinished-";
@@ -219,8 +225,12 @@ impl Jail {
 
     /// What an open descriptor is; none for what is neither file nor directory.
     fn entry(&self, opened: impl AsFd, path: &Path) -> Result<Option<Entry>> {
-        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-        let stat = fs::statx(opened, "", AtFlags::EMPTY_PATH, wanted).map_err(io_error)?;
+        let stat = fs::statx(opened, "", AtFlags::EMPTY_PATH, WANTED).map_err(io_error)?;
+        Ok(self.shown(&stat, path.name().unwrap_or_default()))
+    }
+
+    /// What these attributes are those of; none for what is neither file nor directory.
+    fn shown(&self, stat: &fs::Statx, name: &str) -> Option<Entry> {
         let time = |time: fs::StatxTimestamp| Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec };
         let created = (stat.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| time(stat.stx_btime));
         let modified = match self.time {
@@ -229,8 +239,7 @@ impl Jail {
             Shown::Created => created,
             Shown::Changed => Some(time(stat.stx_ctime)),
         };
-        let name = path.name().unwrap_or_default();
-        let entry = match FileType::from_raw_mode(stat.stx_mode.into()) {
+        Some(match FileType::from_raw_mode(stat.stx_mode.into()) {
             FileType::Directory => Entry { modified, created, ..Entry::directory(name) },
             FileType::RegularFile => {
                 // The inode changes when a file is replaced, size and time when it is written to.
@@ -239,9 +248,8 @@ impl Jail {
                     Version(format!("{}-{}-{}.{:09}", stat.stx_ino, stat.stx_size, time.tv_sec, time.tv_nsec));
                 Entry { modified, created, version: Some(version), ..Entry::file(name, stat.stx_size) }
             }
-            _ => return Ok(None),
-        };
-        Ok(Some(entry))
+            _ => return None,
+        })
     }
 
     fn require(&self, path: &Path) -> Result<Entry> {
@@ -279,13 +287,29 @@ impl Jail {
         for name in names.iter().take(PAGE) {
             let shown = self.encoding.to_people(name);
             let path = directory.child(&shown).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
-            match self.stat(&path)? {
-                Some(entry) => entries.push(entry),
-                None if self.warn_links => tracing::warn!(path = %path, "left out a symbolic link"),
-                None => {}
-            }
+            entries.extend(self.listed(&opened, name, &path)?);
         }
         Ok(Page { entries, next })
+    }
+
+    /// The entry of this name in a directory that is open: it may be called otherwise by now, and is the same.
+    fn listed(&self, directory: &OwnedFd, name: &str, path: &Path) -> Result<Option<Entry>> {
+        let stat = match fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, WANTED) {
+            Err(Errno::NOENT) => return Ok(None),
+            stat => stat.map_err(io_error)?,
+        };
+        if FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Symlink {
+            let entry = if self.follow { self.stat(path)? } else { None };
+            if entry.is_none() && self.warn_links {
+                tracing::warn!(path = %path, "left out a symbolic link");
+            }
+            return Ok(entry);
+        }
+        let is_elsewhere = self.one_file_system && {
+            let here = fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).map_err(io_error)?;
+            (here.stx_dev_major, here.stx_dev_minor) != (stat.stx_dev_major, stat.stx_dev_minor)
+        };
+        Ok(self.shown(&stat, path.name().unwrap_or_default()).filter(|_| !is_elsewhere))
     }
 
     fn open_file(&self, file: &Node) -> Result<File> {
@@ -299,29 +323,63 @@ impl Jail {
         }
     }
 
-    /// Writes beside the place and renames over it.
+    /// Writes a file without a name, and gives it its name when it is complete.
     fn write(&self, intent: &WriteIntent, content: &dyn Source) -> Result<Entry> {
         let (directory, name) = self.open_parent(&intent.path)?;
         self.check_replaced(&intent.path, intent.existing.as_ref(), ErrorKind::PreconditionFailed)?;
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let unfinished = format!("{UNFINISHED}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file =
-            File::from(fs::openat(&reopened(&directory)?, &unfinished, flags, Mode::from(0o644)).map_err(io_error)?);
-        let written = self.fill(&file, intent, content).and_then(|()| {
-            let flags = if intent.existing.is_some() { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-            fs::renameat_with(&directory, &unfinished, &directory, &name, flags).map_err(|errno| match errno {
-                Errno::EXIST => changed(&intent.path),
-                Errno::ISDIR => Error::new(ErrorKind::IsDirectory, format!("{} is a directory", intent.path)),
-                errno => io_error(errno),
-            })?;
-            fs::fsync(&reopened(&directory)?).map_err(io_error)
-        });
-        if let Err(error) = written {
-            let _ = fs::unlinkat(&directory, &unfinished, AtFlags::empty());
+        let directory = reopened(&directory)?;
+        let (file, unfinished) = match fs::openat(&directory, ".", OFlags::TMPFILE | WRITTEN, Mode::from(0o644)) {
+            Ok(file) => (File::from(file), None),
+            // A file system that has no nameless files.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let unfinished = unfinished();
+                let flags = WRITTEN | OFlags::CREATE | OFlags::EXCL;
+                let file = fs::openat(&directory, &unfinished, flags, Mode::from(0o644)).map_err(io_error)?;
+                (File::from(file), Some(unfinished))
+            }
+            Err(errno) => return Err(io_error(errno)),
+        };
+        let put = self
+            .fill(&file, intent, content)
+            .and_then(|()| put(&directory, &file, unfinished.as_deref(), &name, intent));
+        if let Err(error) = put {
+            if let Some(unfinished) = unfinished {
+                let _ = fs::unlinkat(&directory, &unfinished, AtFlags::empty());
+            }
             return Err(error);
         }
+        fs::fsync(&directory).map_err(io_error)?;
         self.entry(&file, &intent.path)?.ok_or_else(|| Error::not_found(&intent.path))
+    }
+
+    /// Removes an empty directory. One that holds nothing but what a process left unfinished that is no more is empty.
+    fn remove_directory(&self, path: &Path) -> Result<()> {
+        let (directory, name) = self.open_parent(path)?;
+        let remove = || fs::unlinkat(&directory, &name, AtFlags::REMOVEDIR);
+        let removed = match remove() {
+            Err(Errno::NOTEMPTY) if self.sweep(path)? => remove(),
+            removed => removed,
+        };
+        removed.map_err(|errno| named(errno, path))
+    }
+
+    /// Removes what dead processes left unfinished in a directory; says whether that was all that is in it.
+    fn sweep(&self, path: &Path) -> Result<bool> {
+        let opened = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|errno| named(errno, path))?;
+        for item in fs::Dir::read_from(&opened).map_err(io_error)? {
+            let item = item.map_err(io_error)?;
+            let name = item.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let process = name.to_str().ok().and_then(|name| name.strip_prefix(UNFINISHED)?.split('-').next());
+            let is_dead = process.is_some_and(|process| !std::path::Path::new("/proc").join(process).exists());
+            if !is_dead {
+                return Ok(false);
+            }
+            fs::unlinkat(&opened, name, AtFlags::empty()).map_err(io_error)?;
+        }
+        Ok(true)
     }
 
     fn fill(&self, file: &File, intent: &WriteIntent, content: &dyn Source) -> Result<()> {
@@ -379,6 +437,41 @@ impl Jail {
         fs::futimens(&opened, &times(modified)).map_err(io_error)?;
         self.require(&node.path)
     }
+}
+
+/// A hidden name that nobody else gives: with the process, so that one that is dead can be told.
+fn unfinished() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{UNFINISHED}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Gives a complete file its name, in one step.
+fn put(directory: &OwnedFd, file: &File, named: Option<&str>, name: &str, intent: &WriteIntent) -> Result<()> {
+    let told = |errno| match errno {
+        Errno::EXIST => changed(&intent.path),
+        Errno::ISDIR => Error::new(ErrorKind::IsDirectory, format!("{} is a directory", intent.path)),
+        errno => io_error(errno),
+    };
+    let link = |name: &str| {
+        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+        fs::linkat(fs::CWD, itself, directory, name, AtFlags::SYMLINK_FOLLOW)
+    };
+    let replaces = intent.existing.is_some();
+    let named = match named {
+        None if !replaces => return link(name).map_err(told),
+        // A name is replaced by another name alone.
+        None => {
+            let named = unfinished();
+            link(&named).map_err(io_error)?;
+            named
+        }
+        Some(named) => named.to_owned(),
+    };
+    let flags = if replaces { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+    fs::renameat_with(directory, &named, directory, name, flags).map_err(|errno| {
+        let _ = fs::unlinkat(directory, &named, AtFlags::empty());
+        told(errno)
+    })
 }
 
 /// A descriptor that was opened for its path alone, opened for use.
@@ -497,11 +590,7 @@ impl Storage for LocalStorage {
 
     async fn remove_directory(&self, directory: &Node) -> Result<()> {
         let node = directory.clone();
-        self.work(move |jail| {
-            let (directory, name) = jail.open_parent(&node.path)?;
-            fs::unlinkat(&directory, &name, AtFlags::REMOVEDIR).map_err(|errno| named(errno, &node.path))
-        })
-        .await
+        self.work(move |jail| jail.remove_directory(&node.path)).await
     }
 
     async fn move_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
