@@ -1,7 +1,7 @@
 //! A look at everything that lay in the cache when it was opened, while it is in use already.
 //!
 //! It counts fetched content, sets records aside that cannot be understood, deletes fetched content without a record and
-//! sets working copies without one aside. What it looks at is the index of the moment of opening, and of the files only
+//! sets working copies without one aside, unless they hold nothing. What it looks at is the index of the moment of opening, and of the files only
 //! those with numbers that were given out before: whatever is made meanwhile it does not see.
 
 use std::collections::HashSet;
@@ -68,7 +68,9 @@ impl Survey {
             let name = file?.file_name().to_string_lossy().into_owned();
             match number(&name) {
                 Some(number) if number >= mark || known.contains(&number) => {}
-                Some(_) if name.starts_with("o-") => remove_file(&content.join(&name))?,
+                Some(_) if name.starts_with("o-") || holds_nothing(&content.join(stem(&name))) => {
+                    remove_file(&content.join(&name))?;
+                }
                 _ => quarantine.take_file(&name)?,
             }
         }
@@ -76,8 +78,22 @@ impl Survey {
     }
 }
 
+/// Whether nobody ever wrote to a working copy, or its content has another name here: the process ended before a record
+/// named it. A small file may lie where a file system counts no blocks.
+fn holds_nothing(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map_or_else(
+        |error| error.kind() == std::io::ErrorKind::NotFound,
+        |file| file.len() == 0 || (file.blocks() == 0 && file.len() > 4096) || file.nlink() > 1,
+    )
+}
+
+fn stem(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
 /// The number in a file's name: `o-` or `s-`, 16 hex digits, and perhaps an ending.
 pub(crate) fn number(name: &str) -> Option<u64> {
-    let stem = name.split('.').next()?;
+    let stem = stem(name);
     u64::from_str_radix(stem.strip_prefix("o-").or_else(|| stem.strip_prefix("s-"))?, 16).ok()
 }

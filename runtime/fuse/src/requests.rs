@@ -29,11 +29,8 @@ use crate::serving::Serving;
 /// Requests about names and handles worked on at a time; each holds a few kilobytes.
 const AT_ONCE: usize = 1024;
 
-/// Reads worked on at a time: 32 MiB of answers.
+/// Reads whose bytes are on this machine by now, answered at a time: 32 MiB of answers.
 const READS: usize = 32;
-
-/// A read that gets no turn by then has failed.
-const TURN: Duration = Duration::from_secs(60);
 
 /// Writes taken from the kernel at a time: 16 MiB of content.
 const WRITES: usize = 16;
@@ -335,10 +332,12 @@ impl Filesystem for Requests {
         let Some(reply) = reply else { return };
         let (vfs, reads) = (self.vfs.clone(), self.reads.clone());
         self.runtime.spawn(async move {
-            // A storage that hangs holds the turns of its readers: those behind them fail as they do.
-            let Ok(Ok(_turn)) = tokio::time::timeout(TURN, reads.acquire()).await else {
-                return reply.error(Errno::EIO);
-            };
+            // Without a turn: whoever waits for a storage that hangs holds nobody else up, and no memory.
+            if let Err(error) = vfs.fetch(fh.0, offset, size).await {
+                return reply.error(told(&error));
+            }
+            // The semaphore is never closed.
+            let _turn = reads.acquire().await;
             match vfs.read(fh.0, offset, size).await {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => reply.error(told(&error)),

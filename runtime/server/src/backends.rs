@@ -261,9 +261,14 @@ impl Backends for Pool {
                     if in_use.volume.as_ref().is_some_and(|(_, generation)| *generation != backend.generation) {
                         in_use.leave_volume().await;
                     }
-                    match in_use.storage {
+                    let opened = match in_use.storage {
                         Some(_) => self.open_in(&mut in_use, tenant, &backend, 0).await.map(|_| ()),
                         None => Ok(()),
+                    };
+                    // What the old credential was refused waits for nothing any more.
+                    match &in_use.volume {
+                        Some((volume, _)) if opened.is_ok() => volume.retry().await,
+                        _ => opened,
                     }
                 }
                 Err(error) => Err(error),

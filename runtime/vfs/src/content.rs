@@ -103,26 +103,11 @@ impl Content {
         self.keep.store(true, Ordering::Relaxed);
     }
 
-    /// The bytes of `span`, which lies within the content; says also how much to ask for on a miss, and ahead.
-    pub(crate) async fn read(self: &Arc<Self>, way: &Way, span: Span, reach: Reach) -> Result<Vec<u8>> {
-        if span.end() > self.object.size() {
-            return Err(Error::internal("a read beyond the end of the content"));
-        }
-        let mut buffer = vec![0; usize::try_from(span.size).map_err(Error::internal)?];
-        loop {
-            self.arrive(way, span, reach).await?;
-            // It came just now, so it is in memory. Another may have emptied the object since, to make room.
-            if self.object.read_at(span.offset, &mut buffer)? {
-                return Ok(buffer);
-            }
-        }
-    }
-
     /// Fetches all that is missing, one range after the other.
     pub(crate) async fn complete(self: &Arc<Self>, way: &Way) -> Result<()> {
         while let Some(hole) = self.object.missing(Span::new(0, self.object.size())).first() {
             let part = Span::new(hole.offset, hole.size.min(PART_BYTES));
-            self.arrive(way, part, Reach::just(part)).await?;
+            self.fetch(way, part, Reach::just(part)).await?;
         }
         Ok(())
     }
@@ -155,8 +140,8 @@ impl Content {
         }
     }
 
-    /// Waits until all of `span` is there.
-    async fn arrive(self: &Arc<Self>, way: &Way, span: Span, reach: Reach) -> Result<()> {
+    /// Sees that all of `span` is there; says also how much to ask for on a miss, and ahead.
+    pub(crate) async fn fetch(self: &Arc<Self>, way: &Way, span: Span, reach: Reach) -> Result<()> {
         let mut resumptions = 0;
         while let Some(hole) = self.object.missing(span).first().copied() {
             let (mut news, own) = {
@@ -242,7 +227,7 @@ impl Content {
         flights.insert(span.offset, Flight { end: span.end(), news: news.clone() });
         let (listed, way) = (Listed { content: self.clone(), start: span.offset }, way.clone());
         tokio::spawn(async move {
-            let outcome = listed.content.fetch(&way, span, &told).await;
+            let outcome = listed.content.fly(&way, span, &told).await;
             if let Err(error) = &outcome {
                 tracing::debug!(?error, path = %listed.content.source().path, "a range did not come");
             }
@@ -254,7 +239,7 @@ impl Content {
         news
     }
 
-    async fn fetch(&self, way: &Way, span: Span, told: &watch::Sender<Option<Result<()>>>) -> Result<()> {
+    async fn fly(&self, way: &Way, span: Span, told: &watch::Sender<Option<Result<()>>>) -> Result<()> {
         let (object, scope) = (self.object.clone(), way.scope.clone());
         tokio::task::spawn_blocking(move || scope.admit_fetch(&object, span.size)).await.map_err(Error::internal)??;
         let epoch = self.object.epoch();

@@ -122,6 +122,12 @@ impl OpenFile {
     }
 }
 
+/// What the holes of a working copy stand for, at this moment.
+enum Below {
+    Content(Arc<Content>),
+    Working(Arc<Working>),
+}
+
 /// What a write is about to touch.
 enum Writable {
     Ready(Arc<Working>),
@@ -212,13 +218,41 @@ impl Volume {
         }
     }
 
-    async fn read_content(&self, content: &Arc<Content>, span: Span, reach: Reach) -> Result<Vec<u8>, VfsError> {
+    /// Fetches what is not on this machine of `span`, and keeps nothing of it in memory. Says also how much to ask for on a
+    /// miss, and ahead.
+    pub(crate) async fn fetch(&self, file: &OpenFile, span: Span, reach: Reach) -> Result<(), VfsError> {
+        match file.held() {
+            Held::Working { working, .. } => self.fetch_working(working, span).await,
+            Held::Clean { content, .. } => {
+                let end = span.end().min(content.object.size());
+                if span.offset >= end {
+                    return Ok(());
+                }
+                self.fetch_content(&content, Span::new(span.offset, end - span.offset), reach).await
+            }
+        }
+    }
+
+    fn fetch_working(&self, working: Arc<Working>, span: Span) -> BoxFuture<'_, Result<(), VfsError>> {
+        Box::pin(async move {
+            for segment in working.staged.segments(span) {
+                let Segment::Base(span) = segment else { continue };
+                match self.base_of(&working).await? {
+                    Below::Content(content) => self.fetch_content(&content, span, Reach::just(span)).await?,
+                    Below::Working(below) => self.fetch_working(below, span).await?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    async fn fetch_content(&self, content: &Arc<Content>, span: Span, reach: Reach) -> Result<(), VfsError> {
         let mut changes = self.journal().watch();
         for _ in 0..ATTEMPTS {
             changes.mark_unchanged();
             let source = content.source();
-            let error = match content.read(&self.way(), span, reach).await {
-                Ok(bytes) => return Ok(bytes),
+            let error = match content.fetch(&self.way(), span, reach).await {
+                Ok(()) => return Ok(()),
                 Err(error) if matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) => error,
                 Err(error) => return Err(error.into()),
             };
@@ -233,6 +267,20 @@ impl Volume {
             moved.map_err(|_| late("a rename under way"))?.map_err(Error::internal)?;
         }
         Err(VfsError::Stale)
+    }
+
+    async fn read_content(&self, content: &Arc<Content>, span: Span, reach: Reach) -> Result<Vec<u8>, VfsError> {
+        if span.end() > content.object.size() {
+            return Err(Error::internal("a read beyond the end of the content").into());
+        }
+        let mut buffer = vec![0; usize::try_from(span.size).map_err(Error::internal)?];
+        loop {
+            self.fetch_content(content, span, reach).await?;
+            // It came just now, so it is in memory. Another may have emptied the object since, to make room.
+            if content.object.read_at(span.offset, &mut buffer)? {
+                return Ok(buffer);
+            }
+        }
     }
 
     /// Whether what stands at this path is being moved at the provider at this moment.
@@ -271,26 +319,34 @@ impl Volume {
 
     /// Bytes of what a working copy began from.
     pub(crate) async fn read_base(&self, working: &Working, span: Span) -> Result<Vec<u8>, VfsError> {
+        match self.base_of(working).await? {
+            Below::Content(content) => self.read_content(&content, span, Reach::just(span)).await,
+            Below::Working(below) => {
+                let file = below.staged.file()?;
+                self.read_working(below, file, span).await
+            }
+        }
+    }
+
+    /// What a working copy began from.
+    async fn base_of(&self, working: &Working) -> Result<Below, VfsError> {
         for _ in 0..ATTEMPTS {
             match working.base() {
                 None => return Err(Error::internal("a working copy without a base has a hole").into()),
                 Some(Base::Remote(seen)) => {
-                    let content = match &working.below {
+                    return Ok(Below::Content(match &working.below {
                         Some(content) => content.clone(),
                         None => self.content(&seen)?,
-                    };
-                    return self.read_content(&content, span, Reach::just(span)).await;
+                    }));
                 }
+                // Gone: it was uploaded just now, and the base says which version it became.
                 Some(Base::Staged { id, .. }) => {
-                    // Gone: it was uploaded just now, and the base says which version it became.
-                    let Some(below) = self.state().working.get(&id).cloned() else {
-                        tokio::task::yield_now().await;
-                        continue;
-                    };
-                    let file = below.staged.file()?;
-                    return self.read_working(below, file, span).await;
+                    if let Some(below) = self.state().working.get(&id) {
+                        return Ok(Below::Working(below.clone()));
+                    }
                 }
             }
+            tokio::task::yield_now().await;
         }
         Err(VfsError::Stale)
     }

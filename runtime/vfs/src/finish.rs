@@ -287,9 +287,12 @@ fn relocate(state: &State, from: &Seen, to: &Path, entry: &Entry) {
 fn moved(seen: &Seen, from: &Seen, to: &Path, entry: &Entry) -> Option<Seen> {
     let below = seen.path.below(&from.path)?;
     let path = to.join(&below).ok()?;
-    // Another version at that path stayed behind, or was replaced: it did not move along.
+    // Another version at that path stayed behind, or was replaced: it did not move along. Whatever stood there moved where
+    // nobody knew its version.
     match from.kind {
-        Kind::File if seen.version == from.version => Some(Seen { modified: seen.modified, ..Seen::of(path, entry) }),
+        Kind::File if from.version.is_none() || seen.version == from.version => {
+            Some(Seen { modified: seen.modified, ..Seen::of(path, entry) })
+        }
         Kind::File => None,
         Kind::Directory => Some(Seen { path, ..seen.clone() }),
     }

@@ -682,9 +682,11 @@ fn up(path: &Path) -> impl Iterator<Item = Path> {
     std::iter::successors(Some(path.clone()), Path::parent)
 }
 
-/// Whether trying again may help without anyone changing anything here: also where only the account must be put right.
+/// Whether trying again may help without anyone changing anything here: also where only the account, or what it may do, must
+/// be put right.
 fn may_pass(error: &Error) -> bool {
-    error.is_passing() || matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::QuotaExceeded)
+    let account = matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::Denied | ErrorKind::QuotaExceeded);
+    error.is_passing() || account
 }
 
 fn check_size(entry: Entry, size: u64) -> Result<Entry> {

@@ -398,12 +398,21 @@ impl Vfs {
         Some(read)
     }
 
+    /// Fetches what is not on this machine of `size` bytes at `offset`, and keeps nothing of it in memory: many may wait here
+    /// for a storage that is slow. Then [`Vfs::read`] has them at once.
+    pub async fn fetch(&self, handle: u64, offset: u64, size: u32) -> Result<(), VfsError> {
+        let open = self.readable(handle)?;
+        let span = Span::new(offset, u64::from(size));
+        let fetching = self.volume.fetch(&open.file, span, self.note(&open, span));
+        // Who gives up wastes nothing: what is on its way arrives for the next one.
+        tokio::time::timeout(LONGEST_READ, fetching).await.map_err(|_| late("the storage"))?
+    }
+
     /// Up to `size` bytes at `offset`: fewer only at the end of the file.
     pub async fn read(&self, handle: u64, offset: u64, size: u32) -> Result<Vec<u8>, VfsError> {
         let open = self.readable(handle)?;
         let span = Span::new(offset, u64::from(size));
-        let reading = self.volume.read(&open.file, span, self.note(&open, span));
-        // Who gives up wastes nothing: what is on its way arrives for the next one.
+        let reading = self.volume.read(&open.file, span, Reach::just(span));
         tokio::time::timeout(LONGEST_READ, reading).await.map_err(|_| late("the storage"))?
     }
 
