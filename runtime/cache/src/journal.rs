@@ -406,6 +406,12 @@ impl<'a> Batch<'a> {
         self.ops.push(Op::delete(Table::Objects, key));
     }
 
+    /// Deletes a record of what is known of the provider, in the same step: a change that was made must not be undone by
+    /// what was written down before it.
+    pub fn drop_known(&mut self, key: &str) {
+        self.ops.push(Op::delete(Table::Known, format!("{}{key}", self.journal.scope)));
+    }
+
     pub(crate) fn put_object(&mut self, key: String, record: &ObjectRecord) {
         self.ops.push(Op { table: Table::Objects, key, value: serde_json::to_vec(record).ok().map(Into::into) });
     }

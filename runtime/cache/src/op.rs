@@ -28,11 +28,15 @@ pub(crate) enum Table {
     Secured,
     /// What the cache knows of itself.
     Meta,
+    /// What is known of providers' directories.
+    Known,
+    /// Paths whose content is to stay here.
+    Pins,
 }
 
 impl Table {
     /// By their numbers, which are on disk.
-    pub(crate) const ALL: [Table; 8] = [
+    pub(crate) const ALL: [Table; 10] = [
         Table::Objects,
         Table::Intents,
         Table::Progress,
@@ -41,6 +45,8 @@ impl Table {
         Table::Quarantine,
         Table::Secured,
         Table::Meta,
+        Table::Known,
+        Table::Pins,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -53,6 +59,8 @@ impl Table {
             Table::Quarantine => "quarantine",
             Table::Secured => "secured",
             Table::Meta => "meta",
+            Table::Known => "known",
+            Table::Pins => "pins",
         }
     }
 }

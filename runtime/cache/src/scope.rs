@@ -3,6 +3,8 @@
 //! It hands out working copies and content of versions, and its journal; what content means is decided above. A writer asks
 //! first whether what it writes fits, and may wait until it does: it is refused before the disk is full.
 
+mod known;
+
 use std::fs::{File, OpenOptions};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
