@@ -16,6 +16,7 @@ use tokio::sync::MutexGuard;
 use crate::VfsError;
 use crate::file::{Held, OpenFile, blocking, unknown};
 use crate::patience::Patience;
+use crate::stale::Stale;
 use crate::view::{Place, last_touching, resolve};
 use crate::volume::{Found, State, Volume, Working};
 
@@ -65,6 +66,7 @@ impl Volume {
         self.names.fetch_add(1, Ordering::SeqCst);
         // Closing the file waits for what this is about, and for this.
         commit.leave();
+        self.announce_to_others(Stale::Entry(path.clone()));
         Ok(file)
     }
 
@@ -92,7 +94,9 @@ impl Volume {
             (forget_working(&mut state, dropped), commit)
         };
         drop(order);
-        self.settle(commit, dropped.into_iter().collect()).await
+        self.settle(commit, dropped.into_iter().collect()).await?;
+        self.announce_to_others(Stale::Entry(path.clone()));
+        Ok(())
     }
 
     /// Makes a directory.
@@ -107,7 +111,9 @@ impl Volume {
             self.journal().change(|batch| Ok(batch.append(Action::MakeDirectory { path: path.clone() })))?
         };
         drop(order);
-        self.settle(commit, Vec::new()).await
+        self.settle(commit, Vec::new()).await?;
+        self.announce_to_others(Stale::Entry(path.clone()));
+        Ok(())
     }
 
     /// Removes an empty directory.
@@ -140,7 +146,9 @@ impl Volume {
             })?
         };
         drop(order);
-        self.settle(commit, Vec::new()).await
+        self.settle(commit, Vec::new()).await?;
+        self.announce_to_others(Stale::Below(path.clone()));
+        Ok(())
     }
 
     /// Renames a file or a directory, over what stands at `to` unless `no_replace`.
@@ -181,7 +189,9 @@ impl Volume {
         };
         let (dropped, commit) = self.journal_rename(from, to, &found, target.as_ref(), &entries)?;
         drop(order);
-        self.settle(commit, dropped).await
+        self.settle(commit, dropped).await?;
+        [from, to].into_iter().for_each(|path| self.announce_to_others(Stale::Below(path.clone())));
+        Ok(())
     }
 
     fn journal_rename(
@@ -232,6 +242,12 @@ impl Volume {
         patience: Patience,
     ) -> Result<(), VfsError> {
         let found = self.find(path, patience).await?.ok_or_else(VfsError::not_found)?;
+        self.set_modified_of(path, found, modified).await?;
+        self.announce_to_others(Stale::Entry(path.clone()));
+        Ok(())
+    }
+
+    async fn set_modified_of(&self, path: &Path, found: Found, modified: Timestamp) -> Result<(), VfsError> {
         let node = match found {
             Found::Directory(..) => return self.set_directory_time(path, modified).await,
             Found::Staged { working, .. } => {

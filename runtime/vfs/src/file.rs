@@ -74,6 +74,12 @@ impl OpenFile {
         self.handles.load(Ordering::SeqCst) > 0
     }
 
+    /// Its name; none if it has none any more.
+    pub(crate) fn path(&self) -> Option<Path> {
+        let inner = self.lock();
+        (!inner.unlinked).then(|| inner.path.clone())
+    }
+
     pub(crate) fn set_path(&self, path: Path) {
         self.lock().path = path;
     }
@@ -383,7 +389,9 @@ impl Volume {
             let offset = offset.unwrap_or_else(|| working.staged.size());
             Ok(working.staged.write_at(offset, &bytes)?)
         })
-        .await
+        .await?;
+        self.announce_written(file);
+        Ok(())
     }
 
     /// Cuts or extends a file.
@@ -395,7 +403,9 @@ impl Volume {
             scope.admit(0)?;
             Ok(working.staged.resize(size)?)
         })
-        .await
+        .await?;
+        self.announce_written(file);
+        Ok(())
     }
 
     /// Sets the time of a file that is being written; says whether it was one.

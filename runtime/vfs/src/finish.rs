@@ -4,12 +4,14 @@
 //! intent that touches the path learns what it will find. In this order: first what is known, then the journal, so that
 //! nobody sees a moment in which neither has it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use causeway_cache::{Action, Base, Batch, Intent, ObjectKey, Seen};
 use causeway_storage::{Entry, Kind, Path, Result};
 
 use crate::file::{Held, blocking};
+use crate::known::Void;
 use crate::stale::Stale;
 use crate::upload::from_vfs;
 use crate::view::last_touching;
@@ -49,11 +51,20 @@ impl Volume {
             }
             _ => None,
         };
+        // What is remembered of the directories learns of the change, too.
+        for parent in intent.action.paths().filter_map(Path::parent) {
+            self.recall_listing(&parent).await;
+        }
         let (commit, now) = {
             let mut state = self.state();
             let now = self.learn(&mut state, &intent.action, &outcome);
+            let wide = is_wide(&intent.action, &outcome);
+            let changed: BTreeSet<&Path> = intent.action.paths().chain(now.iter().map(|(path, _)| path)).collect();
+            let changed = changed.into_iter();
+            let outdated = changed.map(|path| Void::of(path, wide).keys(&self.scope)).collect::<Result<Vec<_>>>()?;
             let (_, commit) = self.journal().change(|batch| {
                 batch.delete(intent.id);
+                outdated.iter().flatten().for_each(|key| batch.drop_known(key));
                 self.note_directories(batch, &intent.action, &outcome);
                 for (path, _) in now.iter().filter(|(_, seen)| seen.is_some()) {
                     drop_filled(batch, intent.id, path);
@@ -85,6 +96,7 @@ impl Volume {
             (commit, now)
         };
         self.journal().wait(commit).await?;
+        self.learnt.notify_one();
         if let Some(working) = written {
             self.put_away(&working, kept).await;
         }
@@ -114,7 +126,7 @@ impl Volume {
                 relocate(state, from, to, entry);
             }
             (Outcome::Moved(_) | Outcome::DirectoryHere, _) => {}
-            (Outcome::Overtaken, _) => action.paths().for_each(|path| state.known.forget(path)),
+            (Outcome::Overtaken, _) => action.paths().for_each(|path| state.known.doubt(path)),
         }
         // A directory that only existed here and has something in it now exists there.
         let filled = |path: &Path| {
@@ -185,6 +197,16 @@ impl Volume {
             tracing::warn!(?error, "an uploaded file could not be put into the cache");
         }
     }
+}
+
+/// Whether what is known of a whole directory changed.
+fn is_wide(action: &Action, outcome: &Outcome) -> bool {
+    let directory = match action {
+        Action::RemoveDirectory { .. } => true,
+        Action::Rename { from, .. } => from.kind == Kind::Directory,
+        _ => false,
+    };
+    directory || matches!(outcome, Outcome::Overtaken)
 }
 
 /// Directories that only existed here are forgotten once something is in them, unless what is still to come could empty

@@ -10,6 +10,7 @@
 //! (`content`), and written into working copies (`file`) that the uploader sends once nobody writes to them (`upload`).
 
 mod aside;
+mod asking;
 mod budget;
 mod changes;
 mod content;
@@ -22,15 +23,19 @@ mod lend;
 mod listing;
 mod patience;
 mod pattern;
+mod reach;
+mod remembered;
 mod stale;
 mod upload;
 mod vfs;
 mod view;
 mod volume;
+mod watching;
 
 pub use aside::{SetAside, set_aside};
 pub use budget::ReadBudget;
 pub use error::VfsError;
+pub use reach::Outage;
 pub use stale::{Listener, Stale};
 pub use vfs::{CacheMode, Close, DirectoryEntry, Forgotten, OpenMode, SetAttributes, Vfs, VfsConfig};
 pub use volume::{Attributes, Event, Pending, Volume};

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use causeway_storage::{Can, Cursor, Entry, ErrorKind, Kind, Path};
 
@@ -32,6 +31,8 @@ pub(crate) struct Listing {
     collected: Option<Vec<Entry>>,
     /// Names already shown, where a directory can hold one twice.
     shown: HashSet<String>,
+    /// While it is held, the directory is open.
+    open: Option<Arc<()>>,
 }
 
 #[derive(Debug)]
@@ -64,9 +65,12 @@ impl Volume {
             at: At::Touched,
             collected: Some(Vec::new()),
             shown: HashSet::new(),
+            open: None,
         };
         if let Some(remote) = &listing.remote {
+            self.recall_listing(remote).await;
             let mut state = self.state();
+            listing.open = Some(state.looked_at.open(remote));
             listing.touched.extend(state.known.changed_names(remote, asked));
             listing.at = match state.known.listing(remote, patience.max_age) {
                 Some(listed) => At::Remembered(listed, 0),
@@ -115,7 +119,8 @@ impl Volume {
             };
             if error.is_passing() {
                 // Old names are better than none while the storage cannot be reached.
-                let listed = self.state().known.listing(&remote, Duration::MAX).ok_or(error)?;
+                let old = self.state().known.last_listing(&remote).cloned();
+                let listed = old.filter(|_| self.shows_old(&listing.directory)).ok_or(error)?;
                 listing.at = At::Remembered(listed, 0);
                 return Ok(Batch::new());
             }
@@ -173,6 +178,8 @@ impl Volume {
                 At::Touched
             }
         };
+        drop(state);
+        self.learnt.notify_one();
         batch
     }
 

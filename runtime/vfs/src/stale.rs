@@ -42,6 +42,11 @@ impl Announcer {
     pub(crate) fn listen(&self) -> Listener {
         Listener(self.0.subscribe())
     }
+
+    /// Whether anyone listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
 }
 
 impl Listener {

@@ -71,6 +71,7 @@ pub(crate) struct Wait {
 pub(crate) async fn run(volume: Arc<Volume>) {
     let mut tasks = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
+    let mut reach = volume.reach.watch();
     loop {
         while tasks.len() < PARALLEL
             && let Some(intent) = volume.pick()
@@ -83,6 +84,8 @@ pub(crate) async fn run(volume: Arc<Volume>) {
             () = volume.wake.notified() => {}
             Some(_) = tasks.join_next() => {}
             () = tokio::time::sleep(pause) => {}
+            // A circuit lives as long as its volume.
+            Ok(()) = reach.changed() => volume.relieve(),
             _ = tidy.tick() => volume.tidy().await,
         }
     }
@@ -96,6 +99,7 @@ impl Volume {
             state.waits.clear();
             state.trouble = None;
         }
+        self.reach.close();
         let (_, commit) = self.journal().change(|batch| {
             for intent in batch.intents().values().filter(|intent| intent.failure.is_some()) {
                 batch.put(Intent { failure: None, ..intent.clone() });
@@ -107,6 +111,16 @@ impl Volume {
         Ok(())
     }
 
+    /// Once the storage can be reached again, what failed because it could not waits no longer.
+    fn relieve(&self) {
+        if self.reach.is_open() {
+            return;
+        }
+        let mut state = self.state();
+        state.waits.retain(|_, wait| !matches!(wait.error.kind, ErrorKind::Unavailable(None)));
+        state.trouble = None;
+    }
+
     async fn tidy(&self) {
         let scope = self.scope.clone();
         if let Err(error) = blocking(move || Ok(scope.secure_left().and(scope.evict())?)).await {
@@ -116,6 +130,9 @@ impl Volume {
 
     /// The first intent that can be carried out now, marked as being carried out.
     fn pick(&self) -> Option<Intent> {
+        if self.reach.is_open() {
+            return None;
+        }
         let mut state = self.state();
         let now = Instant::now();
         if let Some((failures, until)) = state.trouble

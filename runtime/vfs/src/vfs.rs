@@ -93,7 +93,12 @@ impl VfsConfig {
     fn wish(&self) -> Wish {
         let max_age_s = self.cache_max_age_ms / 1000;
         let limits = Limits { max_bytes: self.cache_max_size.unwrap_or(u64::MAX), max_age_s };
-        Wish { limits, keep_written: matches!(self.cache_mode, CacheMode::Writes | CacheMode::Full) }
+        Wish {
+            limits,
+            keep_written: matches!(self.cache_mode, CacheMode::Writes | CacheMode::Full),
+            fresh: Duration::from_millis(self.dir_cache_time_ms),
+            old: Duration::from_millis(self.cache_max_age_ms),
+        }
     }
 
     fn close_uploads(&self) -> bool {
@@ -239,6 +244,13 @@ impl Vfs {
     /// What a number shows.
     pub async fn attributes(&self, number: u64) -> Result<Attributes, VfsError> {
         self.shown(number, self.patience()).await
+    }
+
+    /// For how long what a number shows, or the name of an entry, may be trusted unless the volume's listener hears otherwise.
+    pub fn fresh_for(&self, number: u64, name: Option<&str>) -> Duration {
+        let path = lock(&self.inodes).path(number);
+        let path = path.and_then(|path| name.map_or(Some(path.clone()), |name| path.child(name).ok()));
+        path.map_or(Duration::ZERO, |path| self.volume.fresh_for(&path, self.patience().max_age))
     }
 
     async fn shown(&self, number: u64, patience: Patience) -> Result<Attributes, VfsError> {

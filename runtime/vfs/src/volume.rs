@@ -1,7 +1,7 @@
 //! One backend in use: what all its mounts share, and what lives on without any.
 //!
-//! This file holds the volume itself, its look-ups and what it says of its queue; changes of the name space, open files
-//! and uploads are next door. Locks: `state` is held for moments and never while waiting; the journal's own lock is taken
+//! This file holds the volume itself, its look-ups and what it says of its queue; what is asked of the provider, changes of
+//! the name space, open files and uploads are next door. Locks: `state` is held for moments and never while waiting; the journal's own lock is taken
 //! inside it, never the other way round. `namespace` orders changes of names and is held over look-ups that are answered
 //! from what is known.
 
@@ -10,27 +10,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use causeway_cache::{Action, Base, Journal, Limits, ObjectKey, Scope, Seen, Staged};
-use causeway_storage::{
-    Can, Entry, Error, ErrorKind, Features, Kind, Node, Path, Result, Room, Storage, Timestamp, Version,
-};
+use causeway_cache::{Action, Base, Intent, Journal, Limits, ObjectKey, Scope, Seen, Staged};
+use causeway_storage::{Can, Error, ErrorKind, Features, Kind, Node, Path, Result, Room, Storage, Timestamp, Version};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::VfsError;
+use crate::asking::Asking;
 use crate::budget::ReadBudget;
 use crate::content::{Content, Way};
 use crate::file::{OpenFile, blocking};
-use crate::known::{Known, Settled};
+use crate::known::Known;
 use crate::lend::Taken;
 use crate::patience::Patience;
+use crate::reach::{Outage, Reach, Reached};
+use crate::remembered::{Left, Remembering};
 use crate::stale::{Announcer, Listener, Stale};
 use crate::upload::Wait;
 use crate::view::{Place, Resolved, resolve};
+use crate::watching::LookedAt;
 
 /// `statfs` answers by then, with what it knew before if need be.
 const ROOM: Duration = Duration::from_secs(1);
+
+/// For so long may an answer be trusted whose every change is announced: one that overtakes the word of its own change is put
+/// right by then.
+const ANNOUNCED: Duration = Duration::from_secs(300);
+
+/// Changes of a file's size and time through one mount show in the others by then.
+const WRITTEN: Duration = Duration::from_secs(1);
+
+/// For so long may something be trusted that is shown for want of a fresh answer.
+const OLD: Duration = Duration::from_secs(1);
 
 /// Answers that changed under our feet are asked for again so often; each time needs a change in just that moment.
 pub(crate) const ATTEMPTS: usize = 16;
@@ -53,12 +65,20 @@ pub struct Volume {
     pub(crate) names: AtomicU64,
     /// Rings when a change that was carried out, or given up for now, is dealt with to the end.
     pub(crate) dealt_with: Notify,
-    uploader: Mutex<Option<JoinHandle<()>>>,
+    /// Rings when something was learnt that may be written down.
+    pub(crate) learnt: Notify,
+    pub(crate) remembering: tokio::sync::Mutex<Remembering>,
+    /// From where the provider's feed of changes goes on.
+    pub(crate) place: Mutex<Option<crate::remembered::Place>>,
+    pub(crate) reach: Arc<Reach>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Rises with everything that any upload reads.
     pub(crate) sent: AtomicU64,
     /// What each mount asks of the cache.
     wishes: Mutex<HashMap<u64, Wish>>,
-    announcer: Announcer,
+    pub(crate) announcer: Announcer,
+    /// Rings when someone begins to listen.
+    pub(crate) heard: Notify,
 }
 
 /// What one mount asks of the cache. The largest of all mounts' wishes counts.
@@ -66,15 +86,23 @@ pub struct Volume {
 pub(crate) struct Wish {
     pub(crate) limits: Limits,
     pub(crate) keep_written: bool,
+    /// For how long an answer about names counts as fresh.
+    pub(crate) fresh: Duration,
+    /// For how long after the last contact something is shown that is not.
+    pub(crate) old: Duration,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) known: Known,
+    pub(crate) asking: Asking,
+    pub(crate) looked_at: LookedAt,
     /// The working copies that intents name.
     pub(crate) working: HashMap<u64, Arc<Working>>,
     pub(crate) files: HashMap<Path, Weak<OpenFile>>,
     pub(crate) contents: HashMap<ObjectKey, Weak<Content>>,
+    /// Files that were written and of which that is to be announced.
+    written: HashSet<Path>,
     /// Intents that are being carried out.
     pub(crate) executing: HashSet<u64>,
     /// Handles that wrote to a working copy since they were last flushed.
@@ -237,12 +265,19 @@ impl Volume {
     pub async fn open(storage: Arc<dyn Storage>, scope: Arc<Scope>, budget: ReadBudget) -> Result<Arc<Volume>> {
         let features = storage.features();
         let recovering = scope.clone();
-        let working = tokio::task::spawn_blocking(move || recover(&recovering)).await.map_err(Error::internal)??;
+        let recovered = tokio::task::spawn_blocking(move || Ok((recover(&recovering)?, Left::load(&recovering)))).await;
+        let (working, left) = recovered.map_err(Error::internal).flatten()?;
+        let mut known = Known::new(Duration::from_millis(u64::from(features.lag_ms)));
+        known.set_epoch(left.epoch);
+        let reach = Reach::new(left.contact);
         let state = State {
-            known: Known::new(Duration::from_millis(u64::from(features.lag_ms))),
+            known,
+            asking: Asking::new(),
+            looked_at: LookedAt::new(),
             working,
             files: HashMap::new(),
             contents: HashMap::new(),
+            written: HashSet::new(),
             executing: HashSet::new(),
             writing: HashMap::new(),
             waits: HashMap::new(),
@@ -252,7 +287,7 @@ impl Volume {
             next_handle: 1,
         };
         let volume = Arc::new(Volume {
-            storage,
+            storage: Arc::new(Reached { inner: storage.clone(), reach: reach.clone() }),
             features,
             scope,
             budget,
@@ -261,29 +296,40 @@ impl Volume {
             wake: Notify::new(),
             names: AtomicU64::new(0),
             dealt_with: Notify::new(),
-            uploader: Mutex::default(),
+            learnt: Notify::new(),
+            remembering: tokio::sync::Mutex::default(),
+            place: Mutex::new(left.place),
+            reach: reach.clone(),
+            tasks: Mutex::default(),
             sent: AtomicU64::new(0),
             wishes: Mutex::default(),
             announcer: Announcer::new(),
+            heard: Notify::new(),
         });
-        let uploader = tokio::spawn(crate::upload::run(volume.clone()));
-        *volume.uploader.lock().unwrap_or_else(PoisonError::into_inner) = Some(uploader);
+        *volume.tasks.lock().unwrap_or_else(PoisonError::into_inner) = vec![
+            tokio::spawn(crate::upload::run(volume.clone())),
+            tokio::spawn(crate::remembered::run(volume.clone())),
+            tokio::spawn(crate::watching::run(volume.clone())),
+            tokio::spawn(crate::reach::run(reach, storage)),
+        ];
         Ok(volume)
     }
 
-    /// Stops uploading, wherever it is. What was not uploaded stays in the journal for the next [`Volume::open`].
+    /// Stops uploading, wherever it is, and everything else that goes on by itself. What was not uploaded stays in the
+    /// journal for the next [`Volume::open`].
     pub async fn stop(&self) {
-        let uploader = self.uploader.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(uploader) = uploader {
-            uploader.abort();
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            task.abort();
             // An aborted task ends with an error by design.
-            let _ = uploader.await;
+            let _ = task.await;
         }
         let scope = self.scope.clone();
         let open: Vec<_> = self.state().working.values().map(|working| working.staged.clone()).collect();
         if let Err(error) = blocking(move || Ok(scope.secure_all(&open)?)).await {
             tracing::error!(?error, "what was written and not closed may not survive the machine's end");
         }
+        self.remember().await;
     }
 
     /// What waits to be made at the provider.
@@ -336,12 +382,78 @@ impl Volume {
 
     /// Hears what mounts must not trust any more, from now on.
     pub fn listen(&self) -> Listener {
-        self.announcer.listen()
+        let listener = self.announcer.listen();
+        self.heard.notify_one();
+        listener
     }
 
     pub(crate) fn announce(&self, stale: Stale) {
         self.names.fetch_add(1, Ordering::SeqCst);
         self.announcer.tell(stale);
+    }
+
+    /// Announces what was changed through a mount, if there are others: its own kernel knows.
+    pub(crate) fn announce_to_others(&self, stale: Stale) {
+        if self.wishes().len() > 1 {
+            self.announce(stale);
+        }
+    }
+
+    /// Announces that a file shows another size and time: soon, and once for all that is written until then.
+    pub(crate) fn announce_written(self: &Arc<Self>, file: &Arc<OpenFile>) {
+        let Some(path) = file.path().filter(|_| self.wishes().len() > 1) else { return };
+        if !self.state().written.insert(path.clone()) {
+            return;
+        }
+        let volume = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(WRITTEN).await;
+            volume.state().written.remove(&path);
+            volume.announce(Stale::Entry(path));
+        });
+    }
+
+    /// Whether the provider is taken for reachable. While it is not, what is known is shown and changes wait.
+    pub fn reachable(&self) -> bool {
+        !self.reach.is_open()
+    }
+
+    /// Since when the provider cannot be reached, and why; none if it can.
+    pub fn outage(&self) -> Option<Outage> {
+        self.reach.outage()
+    }
+
+    /// For how long what was just shown at `path` may be trusted unless [`Volume::listen`] says otherwise; an answer of the
+    /// provider's counts as fresh for `max_age`.
+    pub fn fresh_for(&self, path: &Path, max_age: Duration) -> Duration {
+        if path.is_root() {
+            return ANNOUNCED;
+        }
+        match self.resolve(path).place {
+            Place::Remote { path, .. } => {
+                let fresh = self.state().known.fresh_for(&path, max_age);
+                fresh.map_or(OLD, |fresh| fresh.min(ANNOUNCED.max(max_age)))
+            }
+            Place::Absent | Place::Staged { .. } | Place::Moved(_) | Place::Fresh => ANNOUNCED,
+        }
+    }
+
+    /// Whether something is shown at `path` that is not fresh, if it cannot be asked for.
+    pub(crate) fn shows_old(&self, _path: &Path) -> bool {
+        let longest = self.wishes().values().map(|wish| wish.old).max();
+        let contact = self.reach.last_contact();
+        contact.is_some_and(|at| longest.is_none_or(|longest| at.elapsed() <= longest))
+    }
+
+    /// For how long an answer about names counts as fresh, by the strictest mount; none without a mount.
+    pub(crate) fn freshness(&self) -> Option<Duration> {
+        self.wishes().values().map(|wish| wish.fresh).min()
+    }
+
+    pub(crate) fn learn_of<T>(&self, learn: impl FnOnce(&mut Known) -> T) -> T {
+        let learnt = learn(&mut self.state().known);
+        self.learnt.notify_one();
+        learnt
     }
 
     /// What happened lately, oldest first.
@@ -366,7 +478,7 @@ impl Volume {
 
     /// Notes, or with none forgets, what a mount asks of the cache.
     pub(crate) fn wish(&self, mount: u64, wish: Option<Wish>) {
-        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wishes = self.wishes();
         match wish {
             Some(wish) => drop(wishes.insert(mount, wish)),
             None => drop(wishes.remove(&mount)),
@@ -384,7 +496,12 @@ impl Volume {
 
     /// Whether what was written here stays in the cache.
     pub(crate) fn keeps_written(&self) -> bool {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner).values().any(|wish| wish.keep_written)
+        self.wishes().values().any(|wish| wish.keep_written)
+    }
+
+    fn wishes(&self) -> MutexGuard<'_, HashMap<u64, Wish>> {
+        // Changed in single steps.
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn journal(&self) -> &Journal {
@@ -453,7 +570,12 @@ impl Volume {
                 }
                 Place::Remote { path, through } => (path, through),
             };
-            let answer = self.ask(&remote, patience).await?;
+            let answer = match self.ask(&remote, patience).await {
+                Err(VfsError::Storage(error)) if error.is_passing() && self.must_exist(path) => {
+                    return Ok(Some(Found::Directory(resolved.modified, None)));
+                }
+                answer => answer?,
+            };
             if self.resolve(path).place != (Place::Remote { path: remote.clone(), through: through.clone() }) {
                 continue;
             }
@@ -478,33 +600,16 @@ impl Volume {
         Err(VfsError::of(ErrorKind::Unavailable(None), "the name changed while it was looked up"))
     }
 
-    /// What the provider has at `path`.
-    async fn ask(&self, path: &Path, patience: Patience) -> Result<Option<Entry>, VfsError> {
-        for _ in 0..ATTEMPTS {
-            let asked = {
-                let mut state = self.state();
-                if let Some(entry) = state.known.get(path, patience.max_age) {
-                    return Ok(entry);
-                }
-                state.known.asking()
+    /// Whether something that waits to be made at the provider shows that a directory is there: it was when that was asked
+    /// for, whoever cannot be asked now.
+    fn must_exist(&self, path: &Path) -> bool {
+        self.journal().look(|log| {
+            let moved = |intent: &Intent| match &intent.action {
+                Action::Rename { from, to, .. } => from.kind == Kind::Directory && to == path,
+                _ => false,
             };
-            let answer = patience.wait("the storage", self.storage.stat(path)).await.flatten();
-            let mut state = self.state();
-            match answer {
-                Ok(entry) => match state.known.settle(path, asked, entry) {
-                    Settled::Known(entry) => return Ok(entry),
-                    Settled::Again => {}
-                },
-                // Something that was known is better than nothing; that nothing was there is no reason to say so again.
-                Err(error) => {
-                    return match state.known.get(path, Duration::MAX) {
-                        Some(Some(entry)) if error.is_passing() => Ok(Some(entry)),
-                        _ => Err(error.into()),
-                    };
-                }
-            }
-        }
-        Err(VfsError::of(ErrorKind::Unavailable(None), "the directory changed while it was looked up"))
+            log.last_below(path, u64::MAX).is_some() || log.last_at_or_above(path, u64::MAX).is_some_and(moved)
+        })
     }
 
     /// The content of a version, shared by all who read it. Blocking.

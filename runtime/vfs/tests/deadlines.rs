@@ -24,7 +24,12 @@ async fn fails_within<T: std::fmt::Debug>(most: Duration, request: impl Future<O
     assert!(matches!(&failed, VfsError::Storage(error) if error.kind == ErrorKind::Unavailable(None)), "{failed:?}");
 }
 
-/// A storage with `d/f`, `d/g` and `f`, of which nothing is known here any more.
+/// What is known is worth nothing once nobody answers.
+fn forgetful() -> VfsConfig {
+    VfsConfig { cache_max_age_ms: 0, ..VfsConfig::default() }
+}
+
+/// A storage with `d/f`, `d/g` and `f`, of which nothing fresh is known here any more.
 async fn world(cannot: Can, config: VfsConfig) -> World {
     let mut world = World::new(cannot, VfsConfig { dir_cache_time_ms: 0, ..config }).await;
     let (directory, _) = world.vfs().make_directory(1, "d").await.unwrap();
@@ -38,7 +43,7 @@ async fn world(cannot: Can, config: VfsConfig) -> World {
 
 #[tokio::test(start_paused = true)]
 async fn names_fail_within_ten_seconds() {
-    let world = world(Can::empty(), VfsConfig::default()).await;
+    let world = world(Can::empty(), forgetful()).await;
     let (directory, _) = world.vfs().lookup(1, "d").await.unwrap();
     world.storage.hang(true);
     fails_within(METADATA, world.vfs().lookup(1, "nobody")).await;
@@ -53,7 +58,8 @@ async fn names_fail_within_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_known_answers_for_a_storage_that_hangs() {
-    let world = world(Can::empty(), VfsConfig::default()).await;
+    let config = VfsConfig { cache_max_age_ms: u64::MAX, ..VfsConfig::default() };
+    let world = world(Can::empty(), config).await;
     let (number, shown) = world.vfs().lookup(1, "f").await.unwrap();
     world.storage.hang(true);
     let began = Instant::now();
@@ -63,11 +69,12 @@ async fn what_was_known_answers_for_a_storage_that_hangs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_directory_that_hangs_midway_is_an_error_and_no_end() {
-    let world = world(Can::empty(), VfsConfig::default()).await;
+    let world = world(Can::empty(), forgetful()).await;
     let root = world.vfs().open_directory(1).await.unwrap();
     world.storage.hang(true);
     fails_within(METADATA, world.vfs().read_directory(root, 0)).await;
     world.storage.hang(false);
+    world.reachable().await;
     assert_eq!(world.vfs().read_directory(root, 0).await.unwrap().0.len(), 2);
 }
 
@@ -82,11 +89,12 @@ async fn changes_that_wait_for_each_other_all_end_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rename_entry_by_entry_fails_within_ten_seconds() {
-    let world = world(Can::MOVE_DIRECTORIES, VfsConfig::default()).await;
+    let world = world(Can::MOVE_DIRECTORIES, forgetful()).await;
     world.vfs().lookup(1, "d").await.unwrap();
     world.storage.hang(true);
     fails_within(METADATA, world.vfs().rename((1, "d"), (1, "moved"), false)).await;
     world.storage.hang(false);
+    world.reachable().await;
     world.vfs().lookup(1, "d").await.unwrap();
 }
 
@@ -99,6 +107,7 @@ async fn a_read_without_a_byte_fails_within_a_minute() {
     world.storage.hang(true);
     fails_within(DATA, world.vfs().read(handle, 0, 7)).await;
     world.storage.hang(false);
+    world.reachable().await;
     assert_eq!(world.vfs().read(handle, 0, 7).await.unwrap(), b"content");
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use causeway_storage::{
-    Algorithm, Body, Can, Cursor, DigestValue, Entry, Error, ErrorKind, Features, Identity, Kind, MemorySource, News,
-    Node, Page, Path, Result, Room, Source, Span, Storage, Timestamp, WriteIntent, WriteLog, WriteLogNone, collect,
+    Algorithm, Body, Can, Change, Cursor, DigestValue, Entry, Error, ErrorKind, Features, Identity, Kind, MemorySource,
+    News, Node, Page, Path, Result, Room, Source, Span, Storage, Timestamp, WriteIntent, WriteLog, WriteLogNone,
+    collect,
 };
 
 #[derive(Debug)]
@@ -33,6 +34,13 @@ pub(crate) struct Faulty {
     digests: AtomicBool,
     /// What was asked of contents.
     reads: Mutex<Vec<Span>>,
+    /// Single entries that were asked for.
+    stats: Mutex<Vec<Path>>,
+    /// Directories of which a first page was asked for.
+    lists: Mutex<Vec<Path>>,
+    /// What a feed tells, where there is one.
+    feed: Mutex<Vec<Change>>,
+    feed_fails: AtomicBool,
 }
 
 impl Faulty {
@@ -57,7 +65,57 @@ impl Faulty {
             losing_next: AtomicBool::new(false),
             digests: AtomicBool::new(false),
             reads: Mutex::default(),
+            stats: Mutex::default(),
+            lists: Mutex::default(),
+            feed: Mutex::default(),
+            feed_fails: AtomicBool::new(false),
         }
+    }
+
+    /// One that has a feed of changes, which tells what [`Faulty::tell`] was told.
+    pub(crate) fn with_feed(inner: Arc<dyn Storage>) -> Faulty {
+        let mut faulty = Faulty::new(inner);
+        let mut features = (*faulty.features).clone();
+        features.can |= Can::CHANGES;
+        faulty.features = Arc::new(features);
+        faulty
+    }
+
+    /// The feed tells this from now on.
+    pub(crate) fn tell(&self, change: Change) {
+        self.feed.lock().unwrap().push(change);
+    }
+
+    /// From now on, the feed alone fails, or it works.
+    pub(crate) fn fail_feed(&self, failing: bool) {
+        self.feed_fails.store(failing, Ordering::SeqCst);
+    }
+
+    /// Single entries that were asked for since the last call.
+    pub(crate) fn take_stats(&self) -> Vec<Path> {
+        std::mem::take(&mut self.stats.lock().unwrap())
+    }
+
+    /// Directories of which a list was begun since the last call.
+    pub(crate) fn take_lists(&self) -> Vec<Path> {
+        std::mem::take(&mut self.lists.lock().unwrap())
+    }
+
+    /// Someone else removes a file, past everything.
+    pub(crate) async fn remove(&self, path: &str) {
+        let path = Path::parse(path).unwrap();
+        let entry = self.inner.stat(&path).await.unwrap().unwrap();
+        self.inner.remove_file(&Node::of(path, &entry)).await.unwrap();
+    }
+
+    /// Someone else makes a directory, past everything.
+    pub(crate) async fn make(&self, path: &str) {
+        self.inner.make_directory(&Path::parse(path).unwrap()).await.unwrap();
+    }
+
+    /// As the storage below shows it.
+    pub(crate) async fn entry(&self, path: &str) -> Entry {
+        self.inner.stat(&Path::parse(path).unwrap()).await.unwrap().unwrap()
     }
 
     /// From now on, so many of a thousand calls fail, and of a thousand changes lose their answers.
@@ -195,6 +253,7 @@ impl Storage for Faulty {
     }
 
     async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
+        self.stats.lock().unwrap().push(path.clone());
         self.check().await?;
         let mut entry = self.inner.stat(path).await?;
         if self.digests.load(Ordering::SeqCst)
@@ -208,6 +267,9 @@ impl Storage for Faulty {
     }
 
     async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {
+        if cursor.is_none() {
+            self.lists.lock().unwrap().push(directory.clone());
+        }
         self.check().await?;
         if cursor.is_some() && self.failing_pages.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable(None), "nobody answers any more"));
@@ -292,6 +354,17 @@ impl Storage for Faulty {
 
     async fn changes(&self, cursor: Option<&Cursor>) -> Result<News> {
         self.check().await?;
-        self.inner.changes(cursor).await
+        if self.feed_fails.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::RateLimited(None), "the feed is busy"));
+        }
+        if !self.features.can.contains(Can::CHANGES) {
+            return self.inner.changes(cursor).await;
+        }
+        let told = self.feed.lock().unwrap();
+        let changes = match cursor {
+            None => Vec::new(),
+            Some(Cursor(cursor)) => told.get(cursor.parse().unwrap()..).unwrap().to_vec(),
+        };
+        Ok(News { changes, cursor: Cursor(told.len().to_string()), more: false })
     }
 }

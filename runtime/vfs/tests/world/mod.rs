@@ -1,5 +1,5 @@
 //! A mount without a kernel, over a storage in memory that can be made to fail, in a directory of its own.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, clippy::panic, reason = "each test program uses a part of it")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,9 +30,22 @@ impl World {
         world
     }
 
+    /// One whose storage has a feed of changes.
+    pub(crate) async fn fed(config: VfsConfig) -> World {
+        let own = tempfile::tempdir().unwrap();
+        let storage = Faulty::with_feed(Arc::new(MemoryStorage::new()));
+        let mut world = World::over(own.path(), storage, config).await;
+        world._own = Some(own);
+        world
+    }
+
     /// One that keeps its things in this directory.
     pub(crate) async fn on(directory: &std::path::Path, cannot: Can, config: VfsConfig) -> World {
-        let storage = Arc::new(Faulty::without(Arc::new(MemoryStorage::new()), cannot));
+        World::over(directory, Faulty::without(Arc::new(MemoryStorage::new()), cannot), config).await
+    }
+
+    async fn over(directory: &std::path::Path, storage: Faulty, config: VfsConfig) -> World {
+        let storage = Arc::new(storage);
         let mut world = World { storage, directory: directory.to_owned(), _own: None, config, vfs: None };
         world.reopen().await;
         world
@@ -82,6 +95,22 @@ impl World {
         assert_eq!(pending.changes, 0, "{pending:?}");
     }
 
+    /// Waits until this holds, at most a minute of the runtime's time.
+    pub(crate) async fn until(&self, holds: impl Fn(&Volume) -> bool) {
+        for _ in 0..600 {
+            if holds(self.volume()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("it did not happen: {:?}", self.volume());
+    }
+
+    /// Waits until the storage is taken for reachable again.
+    pub(crate) async fn reachable(&self) {
+        self.until(Volume::reachable).await;
+    }
+
     /// Makes a file as a program does: create, write, close.
     pub(crate) async fn write(&self, parent: u64, name: &str, content: &[u8]) -> Result<(), VfsError> {
         let vfs = self.vfs();
@@ -91,6 +120,27 @@ impl World {
         let flushed = vfs.flush(handle).await;
         vfs.release(handle).await;
         written.and(flushed)
+    }
+
+    /// The names in a directory, as a program lists it.
+    pub(crate) async fn names(&self, directory: u64) -> Result<Vec<String>, VfsError> {
+        let vfs = self.vfs();
+        let handle = vfs.open_directory(directory).await?;
+        let mut names = Vec::new();
+        let mut offset = 0;
+        let listed = loop {
+            match vfs.read_directory(handle, offset).await {
+                Ok(entries) if entries.is_empty() => break Ok(()),
+                Ok(entries) => {
+                    offset = entries.last().unwrap().offset;
+                    names.extend(entries.into_iter().map(|entry| entry.name));
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        vfs.release_directory(handle);
+        names.sort();
+        listed.map(|()| names)
     }
 
     /// All of a file, as a program reads it.
