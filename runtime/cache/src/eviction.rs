@@ -1,6 +1,6 @@
 //! Making room: fetched content goes, least recently used first.
 //!
-//! It takes only what the provider has and nobody has open. Where the machine's limit or the disk is what is short, it takes
+//! It takes only what the provider has, nobody has open and nobody pinned. Where the machine's limit or the disk is what is short, it takes
 //! from all tenants; where a tenant's is, from that tenant. A pass looks at the records of all that may go, so it makes
 //! a little more room than is wanted.
 
@@ -60,13 +60,17 @@ impl Cache {
         Ok(found)
     }
 
-    /// Deletes content unless someone has it open, and says whether it did.
+    /// Deletes content unless someone has it open or it is pinned, and says whether it did.
     fn evict(&self, candidate: &Candidate) -> Result<bool> {
         let Some(place) = self.room.place_of_key(&candidate.key) else { return Ok(false) };
         // Held throughout, so that nobody opens it meanwhile.
         let open = place.open.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ObjectKey::of_record(&place.prefix, &candidate.key);
         let path = self.content.join(&candidate.file);
+        let content = candidate.key.strip_prefix(&place.prefix).unwrap_or_default();
+        if self.is_pinned(&place.prefix, content)? {
+            return Ok(false);
+        }
         if open.get(&key).is_some_and(|object| object.strong_count() > 0) || !path.exists() {
             return Ok(false);
         }

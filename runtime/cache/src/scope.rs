@@ -4,6 +4,7 @@
 //! first whether what it writes fits, and may wait until it does: it is refused before the disk is full.
 
 mod known;
+mod pins;
 
 use std::fs::{File, OpenOptions};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -140,8 +141,11 @@ impl Scope {
         self.commit(vec![Op::put(Table::Objects, object.key.record_key(&self.place.prefix), value)], true)
     }
 
-    /// Deletes fetched content, unless someone else has it open. Blocking.
+    /// Deletes fetched content, unless someone else has it open or it is pinned. Blocking.
     pub fn forget(&self, object: Arc<Object>) -> Result<()> {
+        if self.is_pinned(&object.key)? {
+            return self.save(&object);
+        }
         let mut open = self.place.open.lock().unwrap_or_else(PoisonError::into_inner);
         // One for the caller: the map holds none.
         if Arc::strong_count(&object) > 1 {

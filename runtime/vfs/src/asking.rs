@@ -128,7 +128,7 @@ impl Volume {
         }
         match self.state().known.last(path) {
             Some(Some(entry)) => Ok(Some(entry)),
-            Some(None) if self.reach.is_open() => Ok(None),
+            Some(None) if self.circuit.is_open() => Ok(None),
             _ => Err(error.into()),
         }
     }

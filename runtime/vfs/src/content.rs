@@ -105,11 +105,17 @@ impl Content {
 
     /// Fetches all that is missing, one range after the other.
     pub(crate) async fn complete(self: &Arc<Self>, way: &Way) -> Result<()> {
-        while let Some(hole) = self.object.missing(Span::new(0, self.object.size())).first() {
-            let part = Span::new(hole.offset, hole.size.min(PART_BYTES));
-            self.fetch(way, part, Reach::just(part)).await?;
-        }
+        while self.fetch_some(way).await? {}
         Ok(())
+    }
+
+    /// Fetches the first range that is missing, and says whether there was one.
+    pub(crate) async fn fetch_some(self: &Arc<Self>, way: &Way) -> Result<bool> {
+        let missing = self.object.missing(Span::new(0, self.object.size()));
+        let Some(hole) = missing.first() else { return Ok(false) };
+        let part = Span::new(hole.offset, hole.size.min(PART_BYTES));
+        self.fetch(way, part, Reach::just(part)).await?;
+        Ok(true)
     }
 
     /// Asks for what a sequential reader wants next, without waiting for it.

@@ -212,6 +212,7 @@ impl Volume {
 
     /// The bytes of `span`: fewer only at the end of the file. Says also how much to ask for on a miss, and ahead.
     pub(crate) async fn read(&self, file: &OpenFile, span: Span, reach: Reach) -> Result<Vec<u8>, VfsError> {
+        self.pins.note_read();
         match file.held() {
             Held::Working { working, file } => self.read_working(working, file, span).await,
             Held::Clean { content, .. } => {

@@ -13,6 +13,7 @@ mod aside;
 mod asking;
 mod budget;
 mod changes;
+mod circuit;
 mod content;
 mod error;
 mod file;
@@ -23,7 +24,8 @@ mod lend;
 mod listing;
 mod patience;
 mod pattern;
-mod reach;
+mod pins;
+
 mod remembered;
 mod stale;
 mod upload;
@@ -34,8 +36,9 @@ mod watching;
 
 pub use aside::{SetAside, set_aside};
 pub use budget::ReadBudget;
+pub use circuit::Outage;
 pub use error::VfsError;
-pub use reach::Outage;
+pub use pins::Pin;
 pub use stale::{Listener, Stale};
 pub use vfs::{CacheMode, Close, DirectoryEntry, Forgotten, OpenMode, SetAttributes, Vfs, VfsConfig};
 pub use volume::{Attributes, Event, Pending, Volume};

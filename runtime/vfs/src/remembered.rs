@@ -248,7 +248,7 @@ impl Volume {
 
     fn head(&self, place: Option<Place>) -> Head {
         let clocks = Clocks::now();
-        let contact_ms = self.reach.last_contact().map(|at| clocks.wall(at));
+        let contact_ms = self.circuit.last_contact().map(|at| clocks.wall(at));
         let feed = place.map(|place| (place.cursor.0, clocks.wall(place.since)));
         Head { form: FORM, epoch: self.state().known.epoch(), contact_ms, feed }
     }

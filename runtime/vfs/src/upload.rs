@@ -71,7 +71,7 @@ pub(crate) struct Wait {
 pub(crate) async fn run(volume: Arc<Volume>) {
     let mut tasks = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
-    let mut reach = volume.reach.watch();
+    let mut circuit = volume.circuit.watch();
     loop {
         while tasks.len() < PARALLEL
             && let Some(intent) = volume.pick()
@@ -85,7 +85,7 @@ pub(crate) async fn run(volume: Arc<Volume>) {
             Some(_) = tasks.join_next() => {}
             () = tokio::time::sleep(pause) => {}
             // A circuit lives as long as its volume.
-            Ok(()) = reach.changed() => volume.relieve(),
+            Ok(()) = circuit.changed() => volume.relieve(),
             _ = tidy.tick() => volume.tidy().await,
         }
     }
@@ -99,7 +99,7 @@ impl Volume {
             state.waits.clear();
             state.trouble = None;
         }
-        self.reach.close();
+        self.circuit.close();
         let (_, commit) = self.journal().change(|batch| {
             for intent in batch.intents().values().filter(|intent| intent.failure.is_some()) {
                 batch.put(Intent { failure: None, ..intent.clone() });
@@ -113,7 +113,7 @@ impl Volume {
 
     /// Once the storage can be reached again, what failed because it could not waits no longer.
     fn relieve(&self) {
-        if self.reach.is_open() {
+        if self.circuit.is_open() {
             return;
         }
         let mut state = self.state();
@@ -130,7 +130,7 @@ impl Volume {
 
     /// The first intent that can be carried out now, marked as being carried out.
     fn pick(&self) -> Option<Intent> {
-        if self.reach.is_open() {
+        if self.circuit.is_open() {
             return None;
         }
         let mut state = self.state();

@@ -19,12 +19,13 @@ use tokio::time::Instant;
 use crate::VfsError;
 use crate::asking::Asking;
 use crate::budget::ReadBudget;
+use crate::circuit::{Circuit, Outage, Reached};
 use crate::content::{Content, Way};
 use crate::file::{OpenFile, blocking};
 use crate::known::Known;
 use crate::lend::Taken;
 use crate::patience::Patience;
-use crate::reach::{Outage, Reach, Reached};
+use crate::pins::Pins;
 use crate::remembered::{Left, Remembering};
 use crate::stale::{Announcer, Listener, Stale};
 use crate::upload::Wait;
@@ -70,7 +71,8 @@ pub struct Volume {
     pub(crate) remembering: tokio::sync::Mutex<Remembering>,
     /// From where the provider's feed of changes goes on.
     pub(crate) place: Mutex<Option<crate::remembered::Place>>,
-    pub(crate) reach: Arc<Reach>,
+    pub(crate) circuit: Arc<Circuit>,
+    pub(crate) pins: Pins,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Rises with everything that any upload reads.
     pub(crate) sent: AtomicU64,
@@ -265,11 +267,13 @@ impl Volume {
     pub async fn open(storage: Arc<dyn Storage>, scope: Arc<Scope>, budget: ReadBudget) -> Result<Arc<Volume>> {
         let features = storage.features();
         let recovering = scope.clone();
-        let recovered = tokio::task::spawn_blocking(move || Ok((recover(&recovering)?, Left::load(&recovering)))).await;
-        let (working, left) = recovered.map_err(Error::internal).flatten()?;
+        let recovered = tokio::task::spawn_blocking(move || {
+            Ok((recover(&recovering)?, Left::load(&recovering), Pins::new(recovering.pins()?)))
+        });
+        let (working, left, pins) = recovered.await.map_err(Error::internal).flatten()?;
         let mut known = Known::new(Duration::from_millis(u64::from(features.lag_ms)));
         known.set_epoch(left.epoch);
-        let reach = Reach::new(left.contact);
+        let circuit = Circuit::new(left.contact);
         let state = State {
             known,
             asking: Asking::new(),
@@ -287,7 +291,7 @@ impl Volume {
             next_handle: 1,
         };
         let volume = Arc::new(Volume {
-            storage: Arc::new(Reached { inner: storage.clone(), reach: reach.clone() }),
+            storage: Arc::new(Reached { inner: storage.clone(), circuit: circuit.clone() }),
             features,
             scope,
             budget,
@@ -299,7 +303,8 @@ impl Volume {
             learnt: Notify::new(),
             remembering: tokio::sync::Mutex::default(),
             place: Mutex::new(left.place),
-            reach: reach.clone(),
+            circuit: circuit.clone(),
+            pins,
             tasks: Mutex::default(),
             sent: AtomicU64::new(0),
             wishes: Mutex::default(),
@@ -310,7 +315,8 @@ impl Volume {
             tokio::spawn(crate::upload::run(volume.clone())),
             tokio::spawn(crate::remembered::run(volume.clone())),
             tokio::spawn(crate::watching::run(volume.clone())),
-            tokio::spawn(crate::reach::run(reach, storage)),
+            tokio::spawn(crate::pins::run(volume.clone())),
+            tokio::spawn(crate::circuit::run(circuit, storage)),
         ];
         Ok(volume)
     }
@@ -390,6 +396,7 @@ impl Volume {
     pub(crate) fn announce(&self, stale: Stale) {
         self.names.fetch_add(1, Ordering::SeqCst);
         self.announcer.tell(stale);
+        self.pins.stir();
     }
 
     /// Announces what was changed through a mount, if there are others: its own kernel knows.
@@ -415,12 +422,12 @@ impl Volume {
 
     /// Whether the provider is taken for reachable. While it is not, what is known is shown and changes wait.
     pub fn reachable(&self) -> bool {
-        !self.reach.is_open()
+        !self.circuit.is_open()
     }
 
     /// Since when the provider cannot be reached, and why; none if it can.
     pub fn outage(&self) -> Option<Outage> {
-        self.reach.outage()
+        self.circuit.outage()
     }
 
     /// For how long what was just shown at `path` may be trusted unless [`Volume::listen`] says otherwise; an answer of the
@@ -439,9 +446,12 @@ impl Volume {
     }
 
     /// Whether something is shown at `path` that is not fresh, if it cannot be asked for.
-    pub(crate) fn shows_old(&self, _path: &Path) -> bool {
+    pub(crate) fn shows_old(&self, path: &Path) -> bool {
+        if self.pins.lead_to(path) {
+            return true;
+        }
         let longest = self.wishes().values().map(|wish| wish.old).max();
-        let contact = self.reach.last_contact();
+        let contact = self.circuit.last_contact();
         contact.is_some_and(|at| longest.is_none_or(|longest| at.elapsed() <= longest))
     }
 

@@ -99,7 +99,7 @@ enum Feed {
 /// Learns what others change until it is aborted.
 pub(crate) async fn run(volume: Arc<Volume>) {
     let mut feed = if volume.features.can.contains(Can::CHANGES) { Feed::Due(Instant::now()) } else { Feed::None };
-    let mut open = volume.reach.watch();
+    let mut open = volume.circuit.watch();
     loop {
         if !volume.announcer.is_heard() {
             volume.state().known.feed(None);

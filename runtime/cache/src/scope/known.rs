@@ -15,14 +15,14 @@ const CHECKSUM_BYTES: usize = 4;
 impl Scope {
     /// A record; none where there is none, or what is there was damaged. Blocking.
     pub fn known(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let record = self.cache.index.get(Table::Known, &format!("{}{key}", self.prefix))?;
+        let record = self.cache.index.get(Table::Known, &format!("{}{key}", self.place.prefix))?;
         Ok(record.and_then(|record| sound(&record).map(<[u8]>::to_vec)))
     }
 
     /// Calls `each` with every sound record whose key begins with `prefix`, in order of keys. Blocking.
     pub fn each_known(&self, prefix: &str, mut each: impl FnMut(&str, &[u8])) -> Result<()> {
-        self.cache.index.scan(Table::Known, &format!("{}{prefix}", self.prefix), |key, record| {
-            if let Some((key, record)) = key.strip_prefix(&self.prefix).zip(sound(record)) {
+        self.cache.index.scan(Table::Known, &format!("{}{prefix}", self.place.prefix), |key, record| {
+            if let Some((key, record)) = key.strip_prefix(&self.place.prefix).zip(sound(record)) {
                 each(key, record);
             }
         })
@@ -31,7 +31,7 @@ impl Scope {
     /// Puts and deletes records, all or none. Blocking, as every change of the index.
     pub fn set_known(&self, changes: Vec<(String, Option<Vec<u8>>)>) -> Result<()> {
         let op = |(key, record): (String, Option<Vec<u8>>)| {
-            let key = format!("{}{key}", self.prefix);
+            let key = format!("{}{key}", self.place.prefix);
             record.map_or(Op::delete(Table::Known, key.clone()), |record| Op::put(Table::Known, key, sealed(record)))
         };
         self.commit(changes.into_iter().map(op).collect(), false)
@@ -63,7 +63,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let scope = Cache::open(directory.path()).unwrap().scope("tenant", "backend", 1).unwrap();
         scope.set_known(vec![("a".into(), Some(b"good".to_vec())), ("b".into(), Some(b"bad".to_vec()))]).unwrap();
-        scope.commit(vec![Op::put(Table::Known, format!("{}b", scope.prefix), *b"bad!!!!")], false).unwrap();
+        scope.commit(vec![Op::put(Table::Known, format!("{}b", scope.place.prefix), *b"bad!!!!")], false).unwrap();
         assert_eq!(scope.known("a").unwrap().as_deref(), Some(b"good".as_slice()));
         assert_eq!(scope.known("b").unwrap(), None);
         assert_eq!(scope.known("c").unwrap(), None);

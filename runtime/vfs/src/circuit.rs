@@ -44,7 +44,7 @@ pub struct Outage {
 
 /// What is known of the way to a storage.
 #[derive(Debug)]
-pub(crate) struct Reach {
+pub(crate) struct Circuit {
     state: Mutex<State>,
     open: watch::Sender<bool>,
 }
@@ -56,11 +56,11 @@ struct State {
     contact: Option<Instant>,
 }
 
-impl Reach {
+impl Circuit {
     /// One that was last in contact at that moment, if ever.
-    pub(crate) fn new(contact: Option<Instant>) -> Arc<Reach> {
+    pub(crate) fn new(contact: Option<Instant>) -> Arc<Circuit> {
         let state = Mutex::new(State { contact, ..State::default() });
-        Arc::new(Reach { state, open: watch::Sender::new(false) })
+        Arc::new(Circuit { state, open: watch::Sender::new(false) })
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -96,7 +96,7 @@ impl Reach {
                 let message = format!("the storage cannot be reached: {}", outage.error.message);
                 Err(Error::new(ErrorKind::Unavailable(None), message))
             }
-            None => Ok(Call { reach: self, began: Instant::now(), ended: false }),
+            None => Ok(Call { circuit: self, began: Instant::now(), ended: false }),
         }
     }
 
@@ -152,7 +152,7 @@ impl Reach {
 
 /// A call under way.
 struct Call<'a> {
-    reach: &'a Reach,
+    circuit: &'a Circuit,
     began: Instant,
     ended: bool,
 }
@@ -160,7 +160,7 @@ struct Call<'a> {
 impl Call<'_> {
     fn end<T>(mut self, result: Result<T>) -> Result<T> {
         self.ended = true;
-        self.reach.note(&result);
+        self.circuit.note(&result);
         result
     }
 }
@@ -168,7 +168,7 @@ impl Call<'_> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.ended && self.began.elapsed() >= SILENCE {
-            self.reach.failed(FAILURES, silent());
+            self.circuit.failed(FAILURES, silent());
         }
     }
 }
@@ -178,26 +178,26 @@ fn silent() -> Error {
 }
 
 /// Tries, while the circuit is open, whether the storage is back, until it is aborted.
-pub(crate) async fn run(reach: Arc<Reach>, storage: Arc<dyn Storage>) {
-    let mut open = reach.watch();
+pub(crate) async fn run(circuit: Arc<Circuit>, storage: Arc<dyn Storage>) {
+    let mut open = circuit.watch();
     loop {
         // A circuit that is gone has nobody left to try for.
         if open.wait_for(|open| *open).await.is_err() {
             return;
         }
         let mut pause = FIRST_PAUSE;
-        while reach.is_open() {
+        while circuit.is_open() {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             let tried = tokio::time::timeout(METADATA, storage.probe()).await.unwrap_or_else(|_| Err(silent()));
             match &tried {
                 Err(error) if matches!(error.kind, ErrorKind::Unavailable(_)) => {
-                    if reach.is_open() {
-                        reach.failed(FAILURES, error.clone());
+                    if circuit.is_open() {
+                        circuit.failed(FAILURES, error.clone());
                     }
                 }
                 // Whatever it answered, it is there, or asking it again does not help.
-                _ => reach.reached(),
+                _ => circuit.reached(),
             }
         }
         tracing::info!("the storage can be reached again");
@@ -208,7 +208,7 @@ pub(crate) async fn run(reach: Arc<Reach>, storage: Arc<dyn Storage>) {
 #[derive(Debug)]
 pub(crate) struct Reached {
     pub(crate) inner: Arc<dyn Storage>,
-    pub(crate) reach: Arc<Reach>,
+    pub(crate) circuit: Arc<Circuit>,
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -219,92 +219,92 @@ impl Storage for Reached {
     }
 
     async fn probe(&self) -> Result<Identity> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.probe().await)
     }
 
     async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.stat(path).await)
     }
 
     async fn list(&self, directory: &Path, cursor: Option<&Cursor>) -> Result<Page> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.list(directory, cursor).await)
     }
 
     async fn read(&self, file: &Node, span: Span) -> Result<Body> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.read(file, span).await)
     }
 
     async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.write(intent, content, log).await)
     }
 
     async fn remove_file(&self, file: &Node) -> Result<()> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.remove_file(file).await)
     }
 
     async fn make_directory(&self, path: &Path) -> Result<Entry> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.make_directory(path).await)
     }
 
     async fn remove_directory(&self, directory: &Node) -> Result<()> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.remove_directory(directory).await)
     }
 
     async fn move_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.move_to(from, to, replaces).await)
     }
 
     async fn copy_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.copy_to(from, to, replaces).await)
     }
 
     async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.set_modified(node, modified).await)
     }
 
     async fn room(&self) -> Result<Room> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.room().await)
     }
 
     async fn purge(&self, directory: &Node) -> Result<()> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.purge(directory).await)
     }
 
     async fn link(&self, node: &Node, lives: Option<Duration>) -> Result<String> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.link(node, lives).await)
     }
 
     async fn unlink(&self, node: &Node) -> Result<()> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.unlink(node).await)
     }
 
     async fn clean(&self, directory: &Node) -> Result<()> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.clean(directory).await)
     }
 
     async fn versions(&self, file: &Node, cursor: Option<&Cursor>) -> Result<Page> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.versions(file, cursor).await)
     }
 
     async fn changes(&self, cursor: Option<&Cursor>) -> Result<News> {
-        let call = self.reach.enter()?;
+        let call = self.circuit.enter()?;
         call.end(self.inner.changes(cursor).await)
     }
 }
@@ -354,9 +354,9 @@ mod tests {
     }
 
     fn reached() -> (Arc<There>, Reached, tokio::task::JoinHandle<()>) {
-        let (there, reach) = (Arc::new(There::default()), Reach::new(None));
-        let running = tokio::spawn(run(reach.clone(), there.clone()));
-        (there.clone(), Reached { inner: there, reach }, running)
+        let (there, circuit) = (Arc::new(There::default()), Circuit::new(None));
+        let running = tokio::spawn(run(circuit.clone(), there.clone()));
+        (there.clone(), Reached { inner: there, circuit }, running)
     }
 
     #[tokio::test(start_paused = true)]
@@ -366,7 +366,7 @@ mod tests {
             there.failing.store(true, Ordering::SeqCst);
             storage.stat(&Path::ROOT).await.unwrap_err();
             storage.stat(&Path::ROOT).await.unwrap_err();
-            assert!(!storage.reach.is_open());
+            assert!(!storage.circuit.is_open());
             there.failing.store(false, Ordering::SeqCst);
             storage.stat(&Path::ROOT).await.unwrap();
         }
@@ -374,7 +374,7 @@ mod tests {
         for _ in 0..3 {
             storage.stat(&Path::ROOT).await.unwrap_err();
         }
-        assert_eq!(storage.reach.outage().unwrap().error.message, "no route");
+        assert_eq!(storage.circuit.outage().unwrap().error.message, "no route");
     }
 
     #[tokio::test(start_paused = true)]
@@ -383,7 +383,7 @@ mod tests {
         for _ in 0..10 {
             storage.list(&Path::ROOT, None).await.unwrap_err();
         }
-        assert!(!storage.reach.is_open() && storage.reach.last_contact().is_some());
+        assert!(!storage.circuit.is_open() && storage.circuit.last_contact().is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -391,9 +391,9 @@ mod tests {
         let (there, storage, _running) = reached();
         there.silent.store(true, Ordering::SeqCst);
         tokio::time::timeout(Duration::from_secs(1), storage.stat(&Path::ROOT)).await.unwrap_err();
-        assert!(!storage.reach.is_open());
+        assert!(!storage.circuit.is_open());
         tokio::time::timeout(METADATA, storage.stat(&Path::ROOT)).await.unwrap_err();
-        assert!(storage.reach.is_open());
+        assert!(storage.circuit.is_open());
         let began = Instant::now();
         let error = storage.stat(&Path::ROOT).await.unwrap_err();
         assert_eq!((error.kind, began.elapsed()), (ErrorKind::Unavailable(None), Duration::ZERO));
@@ -411,7 +411,7 @@ mod tests {
         assert!((120..=130).contains(&probes), "{probes}");
         there.failing.store(false, Ordering::SeqCst);
         tokio::time::sleep(LONGEST_PAUSE).await;
-        assert!(!storage.reach.is_open());
+        assert!(!storage.circuit.is_open());
         storage.stat(&Path::ROOT).await.unwrap();
     }
 }

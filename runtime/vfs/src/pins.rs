@@ -1,0 +1,299 @@
+//! Paths that are to stay here: fetched in the background as a whole, kept whatever the cache's limits say, and shown however
+//! long ago the provider answered last.
+//!
+//! It goes through what is pinned when pins change, soon after something changed elsewhere, and every so often: looks up what
+//! there is, pins the content that it has now, fetches what of it is missing, one range at a time and not while a mount reads,
+//! and lets go what was pinned before. What lies in a pinned directory later is found then. Reads and uploads have their own
+//! ways to content; what they fetch is here as well.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use causeway_cache::{ObjectKey, Seen};
+use causeway_storage::{Error, ErrorKind, Kind, Path, Result, Span};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::VfsError;
+use crate::content::Content;
+use crate::file::blocking;
+use crate::patience::Patience;
+use crate::upload::from_vfs;
+use crate::volume::{Found, Volume};
+
+/// Pins of one owner: enough to name by hand, few enough to look through at each look-up.
+const MOST_PINS: usize = 1000;
+
+/// Files that are kept for pins, all together: about 32 MiB while they are gone through.
+const MOST_FILES: usize = 100_000;
+
+/// What is pinned is gone through so often where no mount says how long names count as fresh.
+const PERIOD: Duration = Duration::from_secs(300);
+
+/// After something changed, others may follow: what is pinned is gone through once for all that change within this time.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// A mount that read so lately reads.
+const READING: Duration = Duration::from_secs(1);
+
+/// So long a range waits at most for mounts that read: who reads all day must not keep pins from ever being fetched.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A pinned path, and how much of it is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Which.
+    pub path: Path,
+    /// Files at and below it, as far as they were looked at; none before that.
+    pub files: u64,
+    /// Their bytes that are here.
+    pub bytes: u64,
+    /// Their bytes that are still to be fetched.
+    pub bytes_to_go: u64,
+    /// What went wrong last, if it is not put right.
+    pub error: Option<String>,
+}
+
+/// What is pinned, by who wants it.
+#[derive(Debug)]
+pub(crate) struct Pins {
+    by_owner: Mutex<BTreeMap<String, Vec<Pin>>>,
+    changed: Notify,
+    stirred: Notify,
+    read: Mutex<Option<Instant>>,
+}
+
+impl Pins {
+    pub(crate) fn new(pins: BTreeMap<String, Vec<Path>>) -> Pins {
+        let by_owner = pins.into_iter().map(|(owner, paths)| (owner, paths.into_iter().map(Pin::new).collect()));
+        Pins {
+            by_owner: Mutex::new(by_owner.collect()),
+            changed: Notify::new(),
+            stirred: Notify::new(),
+            read: Mutex::default(),
+        }
+    }
+
+    /// Something at the provider changed.
+    pub(crate) fn stir(&self) {
+        self.stirred.notify_one();
+    }
+
+    /// A mount reads.
+    pub(crate) fn note_read(&self) {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a path is pinned, or leads to one that is.
+    pub(crate) fn lead_to(&self, path: &Path) -> bool {
+        self.lock().values().flatten().any(|pin| path.is_within(&pin.path) || pin.path.is_within(path))
+    }
+
+    fn paths(&self) -> Vec<Path> {
+        let mut paths: Vec<Path> = self.lock().values().flatten().map(|pin| pin.path.clone()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+
+    fn edit(&self, path: &Path, edit: impl Fn(&mut Pin)) {
+        self.lock().values_mut().flatten().filter(|pin| pin.path == *path).for_each(edit);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Pin>>> {
+        // Changed in single steps.
+        self.by_owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no mount reads, but not for ever.
+    async fn turn(&self) {
+        let began = Instant::now();
+        while began.elapsed() < LONGEST_WAIT {
+            let read = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(left) = read.and_then(|at| READING.checked_sub(at.elapsed())) else { return };
+            tokio::time::sleep(left.max(Duration::from_millis(1))).await;
+        }
+    }
+}
+
+impl Pin {
+    fn new(path: Path) -> Pin {
+        Pin { path, files: 0, bytes: 0, bytes_to_go: 0, error: None }
+    }
+}
+
+/// Fetches what is pinned until it is aborted.
+pub(crate) async fn run(volume: Arc<Volume>) {
+    let mut circuit = volume.circuit.watch();
+    loop {
+        // A circuit lives as long as its volume.
+        let _ = circuit.wait_for(|open| !*open).await;
+        let changed = volume.pins.changed.notified();
+        let pass = volume.fetch_pinned();
+        // Pins that change begin a new pass at once.
+        tokio::select! {
+            () = changed => continue,
+            () = pass => {}
+        }
+        let period = volume.freshness().unwrap_or(PERIOD).max(PERIOD);
+        tokio::select! {
+            () = volume.pins.changed.notified() => {}
+            () = tokio::time::sleep(period) => {}
+            () = async {
+                volume.pins.stirred.notified().await;
+                tokio::time::sleep(SETTLED).await;
+            } => {}
+        }
+    }
+}
+
+impl Volume {
+    /// Says which paths, of files or whole directories, are to stay here for this owner, instead of those before. Fails if
+    /// they are more than a thousand.
+    pub async fn set_pins(&self, owner: &str, mut paths: Vec<Path>) -> Result<()> {
+        paths.sort_unstable();
+        paths.dedup();
+        if paths.len() > MOST_PINS {
+            return Err(Error::new(ErrorKind::Invalid, "more than 1,000 paths cannot be pinned"));
+        }
+        let (scope, name, wanted) = (self.scope.clone(), owner.to_owned(), paths.clone());
+        blocking(move || Ok(scope.set_pins(&name, &wanted)?)).await.map_err(from_vfs)?;
+        {
+            let mut by_owner = self.pins.lock();
+            let before = by_owner.remove(owner).unwrap_or_default();
+            let known =
+                |path: Path| before.iter().find(|pin| pin.path == path).cloned().unwrap_or_else(|| Pin::new(path));
+            let pins: Vec<Pin> = paths.into_iter().map(known).collect();
+            if !pins.is_empty() {
+                by_owner.insert(owner.to_owned(), pins);
+            }
+        }
+        self.pins.changed.notify_one();
+        Ok(())
+    }
+
+    /// What is to stay here for this owner.
+    pub fn pins(&self, owner: &str) -> Vec<Pin> {
+        self.pins.lock().get(owner).cloned().unwrap_or_default()
+    }
+
+    /// Goes through all that is pinned once.
+    async fn fetch_pinned(self: &Arc<Self>) {
+        let mut wanted = HashSet::new();
+        let mut complete = true;
+        for path in self.pins.paths() {
+            let fetched = self.fetch_pin(&path, &mut wanted).await;
+            if let Err(error) = &fetched {
+                tracing::debug!(?error, %path, "a pinned path is not here as a whole");
+                complete &= matches!(error, VfsError::Storage(error) if error.kind == ErrorKind::NotFound);
+            }
+            let error = fetched.err().map(|error| error.to_string());
+            self.pins.edit(&path, |pin| pin.error.clone_from(&error));
+        }
+        // What could not be looked at may be what is pinned.
+        if complete {
+            let scope = self.scope.clone();
+            if let Err(error) = blocking(move || Ok(scope.unpin_all_but(&wanted)?)).await {
+                tracing::warn!(?error, "what is pinned no more could not be let go");
+            }
+        }
+    }
+
+    async fn fetch_pin(self: &Arc<Self>, path: &Path, wanted: &mut HashSet<ObjectKey>) -> Result<(), VfsError> {
+        let found = self.files_at(path, MOST_FILES.saturating_sub(wanted.len())).await?;
+        let scope = self.scope.clone();
+        let (files, held) = blocking(move || {
+            let mut held = 0;
+            for key in found.iter().filter_map(ObjectKey::of) {
+                scope.pin(&key)?;
+                held += scope.held_bytes(&key)?;
+            }
+            Ok((found, held))
+        })
+        .await?;
+        let all: u64 = files.iter().filter_map(|seen| seen.size).sum();
+        self.pins.edit(path, |pin| {
+            (pin.files, pin.bytes, pin.bytes_to_go) = (files.len() as u64, held, all.saturating_sub(held));
+        });
+        wanted.extend(files.iter().filter_map(ObjectKey::of));
+        let mut failed = None;
+        for seen in files {
+            match self.fetch_file(path, &seen).await {
+                Ok(()) => {}
+                // Nobody there, or no room: the others would fare the same.
+                Err(error) if is_of_all(&error) => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The files at and below a path whose content is the provider's: what waits to be uploaded is here anyway.
+    async fn files_at(self: &Arc<Self>, path: &Path, most: usize) -> Result<Vec<Seen>, VfsError> {
+        let max_age = self.freshness().unwrap_or(PERIOD);
+        let mut files = Vec::new();
+        let mut left = Vec::new();
+        match self.find(path, Patience::new(max_age)).await? {
+            None => return Err(VfsError::not_found()),
+            Some(Found::File(seen)) => files.push(seen),
+            Some(Found::Directory(..)) => left.push(path.clone()),
+            Some(Found::Staged { .. }) => {}
+        }
+        while let Some(directory) = left.pop() {
+            let mut listing = self.list(&directory, Patience::new(max_age)).await?;
+            while let Some(batch) = self.next(&mut listing, Patience::new(max_age)).await? {
+                for (name, shown) in batch {
+                    let path = directory.child(&name)?;
+                    if shown.kind == Kind::Directory {
+                        left.push(path);
+                    } else if let Some(Found::File(seen)) = self.find(&path, Patience::new(max_age)).await? {
+                        files.push(seen);
+                    }
+                    if files.len() + left.len() > most {
+                        return Err(VfsError::of(ErrorKind::QuotaExceeded, "more than 100,000 files are pinned"));
+                    }
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    async fn fetch_file(self: &Arc<Self>, pin: &Path, seen: &Seen) -> Result<(), VfsError> {
+        let (volume, version) = (self.clone(), seen.clone());
+        let content = blocking(move || volume.content(&version)).await?;
+        let fetched = self.fetch_content(pin, &content).await;
+        let scope = self.scope.clone();
+        blocking(move || Ok(scope.save(&content.object)?)).await?;
+        fetched
+    }
+
+    async fn fetch_content(&self, pin: &Path, content: &Arc<Content>) -> Result<(), VfsError> {
+        let missing = || -> u64 {
+            let whole = Span::new(0, content.object.size());
+            content.object.missing(whole).iter().map(|hole| hole.size).sum()
+        };
+        let mut before = missing();
+        while before > 0 {
+            self.pins.turn().await;
+            content.fetch_some(&self.way()).await?;
+            let left = missing();
+            if left >= before {
+                return Err(VfsError::of(ErrorKind::QuotaExceeded, "the cache has no room for all that is pinned"));
+            }
+            let came = before - left;
+            self.pins.edit(pin, |pin| {
+                pin.bytes += came;
+                pin.bytes_to_go = pin.bytes_to_go.saturating_sub(came);
+            });
+            before = left;
+        }
+        Ok(())
+    }
+}
+
+/// Whether what kept one file from being fetched keeps all others, too.
+fn is_of_all(error: &VfsError) -> bool {
+    let VfsError::Storage(error) = error else { return false };
+    error.is_passing() || matches!(error.kind, ErrorKind::QuotaExceeded | ErrorKind::Unauthenticated)
+}
