@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use causeway_registry::{BackendId, Mount, MountId, Tenant};
 use causeway_storage::{
-    Act, ConsentRequest, Error, Identity, OpenError, Provider, Settings, SignIn, Storage, Timestamp,
+    Act, ConsentRequest, Error, Identity, OpenError, Path, Provider, Settings, SignIn, Storage, Timestamp,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -121,6 +121,21 @@ pub struct Status {
     pub error: Option<String>,
 }
 
+/// A path that stays on this machine as a whole, and how much of it is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Which, from the root of the mount.
+    pub path: Path,
+    /// Files at and below it, as far as they were looked at.
+    pub files: u64,
+    /// Their bytes that are here.
+    pub bytes: u64,
+    /// Their bytes that are still to be fetched.
+    pub bytes_to_go: u64,
+    /// What went wrong last, if it is not put right.
+    pub error: Option<String>,
+}
+
 /// Why a mount cannot be made or changed.
 #[derive(Debug)]
 pub enum MountError {
@@ -152,6 +167,12 @@ pub trait Mounts: Send + Sync {
 
     /// How a mount is.
     fn status(&self, tenant: &Tenant, id: &MountId) -> Status;
+
+    /// Says which paths are to stay here for a mount, instead of those before; survives restarts.
+    async fn set_pins(&self, tenant: &Tenant, mount: &Mount, paths: Vec<Path>) -> Result<(), Error>;
+
+    /// What is to stay here for a mount.
+    async fn pins(&self, tenant: &Tenant, mount: &Mount) -> Result<Vec<Pin>, Error>;
 
     /// Detaches a mount at once, then waits at most so long for its backend's uploads. What is then still pending goes on
     /// by itself; a mount whose row says `removing` loses its row when nothing is pending any more.

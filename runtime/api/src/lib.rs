@@ -25,6 +25,7 @@ pub mod limits;
 mod mounts;
 mod observe;
 mod openapi;
+mod pins;
 mod providers;
 mod request;
 mod sign_in;
@@ -40,7 +41,7 @@ use axum::routing::{get, post};
 use causeway_registry::Registry;
 
 pub use catalog::{Catalog, api_default, api_type};
-pub use doors::{Backends, MountError, Mounts, Pending, State, Status, Trial, Use};
+pub use doors::{Backends, MountError, Mounts, Pending, Pin, State, Status, Trial, Use};
 pub use observe::{Metrics, admin_router};
 pub use openapi::document;
 pub use vfs_config::{CacheMode, Close, VfsConfig};
@@ -100,6 +101,7 @@ pub fn router(api: Api) -> Router {
         .route("/backends/{id}/authorize", post(sign_in::authorize))
         .route("/mounts", get(mounts::list).post(mounts::create))
         .route("/mounts/{id}", get(mounts::get).patch(mounts::update).delete(mounts::delete))
+        .route("/mounts/{id}/pins", get(pins::list).put(pins::replace))
         .route("/providers", get(providers::list))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)

@@ -26,6 +26,8 @@ pub const LOOK: Duration = Duration::from_secs(10);
 pub const LEAVE: Duration = Duration::from_secs(5);
 /// How long a removal waits for uploads: early enough to say what is left.
 pub const DRAIN: Duration = Duration::from_secs(28);
+/// Paths that a mount may pin: enough to name by hand, few enough to look through at each look-up.
+pub const PINS: usize = 1000;
 
 /// How long requests under way may go on when the process stops.
 pub const STOP: Duration = Duration::from_secs(10);

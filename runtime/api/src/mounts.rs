@@ -301,7 +301,7 @@ async fn known(api: &Api, tenant: &Tenant, id: &str) -> ApiResult<Option<Mount>>
     }
 }
 
-async fn find(api: &Api, tenant: &Tenant, id: &str) -> ApiResult<Mount> {
+pub(crate) async fn find(api: &Api, tenant: &Tenant, id: &str) -> ApiResult<Mount> {
     known(api, tenant, id).await?.ok_or_else(ApiError::mount_not_found)
 }
 

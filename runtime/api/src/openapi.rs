@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
         crate::backends::list, crate::backends::get, crate::backends::test, crate::backends::delete,
         crate::connect::connect, crate::credentials::update, crate::sign_in::authorize, crate::callback::callback,
         crate::mounts::list, crate::mounts::get, crate::mounts::create, crate::mounts::update, crate::mounts::delete,
-        crate::providers::list,
+        crate::pins::list, crate::pins::replace, crate::providers::list,
     ),
     modifiers(&Bearer),
     security(("bearer" = [])),

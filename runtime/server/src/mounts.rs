@@ -229,6 +229,9 @@ impl Mounts for Standing {
         match self.lock().get(&(tenant.clone(), id.clone())) {
             Some(One::Mounting) => is(State::Mounting),
             Some(One::Unmounting) => is(State::Unmounting),
+            Some(One::Stands { mounted, vfs, .. }) if !mounted.has_ended() && !vfs.volume().reachable() => {
+                is(State::Degraded)
+            }
             Some(One::Stands { mounted, backend, .. }) if !mounted.has_ended() => {
                 match api::Backends::last_use(&*self.inner.pool, tenant, backend) {
                     Some(last) if !last.succeeded => is(State::Degraded),
@@ -244,6 +247,22 @@ impl Mounts for Standing {
         }
     }
 
+    async fn set_pins(&self, tenant: &Tenant, mount: &Mount, paths: Vec<Names>) -> Result<()> {
+        self.inner.pool.volume(tenant, &mount.backend).await?.set_pins(mount.id.as_str(), paths).await
+    }
+
+    async fn pins(&self, tenant: &Tenant, mount: &Mount) -> Result<Vec<api::Pin>> {
+        let pins = self.inner.pool.volume(tenant, &mount.backend).await?.pins(mount.id.as_str());
+        let pin = |causeway_vfs::Pin { path, files, bytes, bytes_to_go, error }| api::Pin {
+            path,
+            files,
+            bytes,
+            bytes_to_go,
+            error,
+        };
+        Ok(pins.into_iter().map(pin).collect())
+    }
+
     async fn unmount(&self, tenant: &Tenant, mount: &Mount, wait: Duration) -> Result<Pending> {
         let key = (tenant.clone(), mount.id.clone());
         let was = self.lock().insert(key.clone(), One::Unmounting);
@@ -257,6 +276,10 @@ impl Mounts for Standing {
         };
         if let Ok(names) = self.below_root(&mount.path) {
             point::remove(&self.inner.root, &names);
+        }
+        // What a mount pinned goes with it. A backend that cannot be opened keeps it until then.
+        if let Err(error) = self.set_pins(tenant, mount, Vec::new()).await {
+            tracing::warn!(?error, mount = %mount.id, "what a removed mount pinned cannot be let go");
         }
         let left = match volume {
             Some(volume) => pending(volume.drain(wait).await),

@@ -39,6 +39,7 @@ async fn bodies(stage: &Stage) -> Vec<(&'static str, String, usize)> {
         ("PUT", format!("/api/v1/backends/{backend}"), 16),
         ("POST", "/api/v1/mounts".into(), 256),
         ("PATCH", format!("/api/v1/mounts/{mount}"), 256),
+        ("PUT", format!("/api/v1/mounts/{mount}/pins"), 256),
     ]
 }
 

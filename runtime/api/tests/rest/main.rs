@@ -11,5 +11,6 @@ mod documents;
 mod edges;
 mod managing;
 mod mounting;
+mod pinning;
 mod stage;
 mod tenants;

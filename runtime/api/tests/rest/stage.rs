@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use causeway_api::{Api, Backends, Catalog, MountError, Mounts, Pending, State, Status, Trial, Use, VfsConfig, router};
+use causeway_api::{
+    Api, Backends, Catalog, MountError, Mounts, Pending, Pin, State, Status, Trial, Use, VfsConfig, router,
+};
 use causeway_native::{LocalProvider, MemoryProvider};
 use causeway_registry::{BackendId, BackendName, Config, Database, Mount, MountId, Registry, Tenant};
 use causeway_storage::{
@@ -172,6 +174,7 @@ pub(crate) struct Seen {
     pub(crate) pending: Pending,
     pub(crate) changed: Vec<String>,
     pub(crate) waited: Vec<Duration>,
+    pub(crate) pins: BTreeMap<String, Vec<Path>>,
     /// Who consented to which backend.
     pub(crate) consented: BTreeMap<String, String>,
     /// The same, on trial.
@@ -346,6 +349,20 @@ impl Mounts for Doors {
             true => Status { state: State::Active, error: None },
             false => Status { state: State::Failed, error: Some("it does not stand".into()) },
         }
+    }
+
+    async fn set_pins(&self, _tenant: &Tenant, mount: &Mount, paths: Vec<Path>) -> Result<(), Error> {
+        self.seen.lock().unwrap().pins.insert(mount.id.to_string(), paths);
+        Ok(())
+    }
+
+    async fn pins(&self, _tenant: &Tenant, mount: &Mount) -> Result<Vec<Pin>, Error> {
+        let paths = self.seen.lock().unwrap().pins.get(mount.id.as_str()).cloned().unwrap_or_default();
+        let pin = |(number, path)| match number {
+            0 => Pin { path, files: 2, bytes: 10, bytes_to_go: 5, error: Some("nobody answers".into()) },
+            _ => Pin { path, files: 0, bytes: 0, bytes_to_go: 0, error: None },
+        };
+        Ok(paths.into_iter().enumerate().map(pin).collect())
     }
 
     async fn unmount(&self, _tenant: &Tenant, mount: &Mount, wait: Duration) -> Result<Pending, Error> {
