@@ -155,7 +155,7 @@ impl Filesystem for Requests {
         self.answer(move |vfs| async move {
             match async { vfs.lookup(parent.0, &name?).await }.await {
                 Ok((number, shown)) => {
-                    reply.entry(&vfs.trust(&shown), &look.attributes(number, &shown), Generation(0));
+                    reply.entry(&vfs.fresh_for(number, None), &look.attributes(number, &shown), Generation(0));
                 }
                 Err(error) => reply.error(told(&error)),
             }
@@ -170,7 +170,7 @@ impl Filesystem for Requests {
         let look = self.look;
         self.answer(move |vfs| async move {
             match vfs.attributes(ino.0).await {
-                Ok(shown) => reply.attr(&vfs.trust(&shown), &look.attributes(ino.0, &shown)),
+                Ok(shown) => reply.attr(&vfs.fresh_for(ino.0, None), &look.attributes(ino.0, &shown)),
                 Err(error) => reply.error(told(&error)),
             }
         });
@@ -214,7 +214,7 @@ impl Filesystem for Requests {
                 _ => vfs.set_attributes(ino.0, fh.map(|fh| fh.0), SetAttributes { size, modified }).await,
             };
             match changed {
-                Ok(shown) => reply.attr(&vfs.trust(&shown), &look.attributes(ino.0, &shown)),
+                Ok(shown) => reply.attr(&vfs.fresh_for(ino.0, None), &look.attributes(ino.0, &shown)),
                 Err(error) => reply.error(told(&error)),
             }
         });
@@ -225,7 +225,7 @@ impl Filesystem for Requests {
         self.answer(move |vfs| async move {
             match async { vfs.make_directory(parent.0, &name?).await }.await {
                 Ok((number, shown)) => {
-                    reply.entry(&vfs.trust(&shown), &look.attributes(number, &shown), Generation(0));
+                    reply.entry(&vfs.fresh_for(number, None), &look.attributes(number, &shown), Generation(0));
                 }
                 Err(error) => reply.error(told(&error)),
             }
@@ -298,7 +298,7 @@ impl Filesystem for Requests {
                     reply.error(Errno::ESTALE);
                 }
                 Ok((number, shown, handle)) => {
-                    let (attributes, trust) = (look.attributes(number, &shown), vfs.trust(&shown));
+                    let (attributes, trust) = (look.attributes(number, &shown), vfs.fresh_for(number, None));
                     let direct = FopenFlags::FOPEN_DIRECT_IO;
                     reply.created(&trust, &attributes, Generation(0), FileHandle(handle), direct);
                 }
@@ -359,7 +359,11 @@ impl Filesystem for Requests {
     ) {
         // A write is at most `LARGEST_WRITE` long.
         let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        match self.vfs.write_now(fh.0, offset, data) {
+        let now = {
+            let _within = self.runtime.enter();
+            self.vfs.write_now(fh.0, offset, data)
+        };
+        match now {
             Some(Ok(())) => return reply.written(written),
             Some(Err(error)) => return reply.error(told(&error)),
             None => {}
@@ -451,7 +455,7 @@ impl Filesystem for Requests {
                         let Ok(number) = vfs.adopt(ino.0, &entry) else { continue };
                         let shown = look.attributes(number, &entry.attributes);
                         // A name that went while the directory was read must not come back for as long as it is trusted.
-                        let trust = if is_current { vfs.trust(&entry.attributes) } else { Duration::ZERO };
+                        let trust = if is_current { vfs.fresh_for(number, None) } else { Duration::ZERO };
                         let next = entry.offset + DOTS;
                         if reply.add(INodeNo(number), next, &entry.name, &trust, &shown, Generation(0)) {
                             vfs.forget(number, 1);

@@ -360,8 +360,8 @@ impl Volume {
 
     /// Writes at `offset`, or at the end, if a working copy is there to be written and nobody else writes.
     pub(crate) fn write_now(
-        &self,
-        file: &OpenFile,
+        self: &Arc<Self>,
+        file: &Arc<OpenFile>,
         handle: u64,
         offset: Option<u64>,
         bytes: &[u8],
@@ -372,7 +372,9 @@ impl Volume {
             return None;
         }
         let offset = offset.unwrap_or_else(|| working.staged.size());
-        Some(working.staged.write_at(offset, bytes).map_err(VfsError::from))
+        let written = working.staged.write_at(offset, bytes);
+        self.announce_written(file);
+        Some(written.map_err(VfsError::from))
     }
 
     /// Writes at `offset`, or at the end.
@@ -607,11 +609,12 @@ impl Volume {
             }
             self.wake.notify_one();
         }
-        if file.handles.fetch_sub(1, Ordering::SeqCst) > 1 {
-            return;
-        }
         {
+            // Under this lock handles are counted up: whoever opens the path meanwhile gets this file, or one of its own.
             let mut state = self.state();
+            if file.handles.fetch_sub(1, Ordering::SeqCst) > 1 {
+                return;
+            }
             let path = file.lock().path.clone();
             if state.files.get(&path).is_some_and(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(&file))) {
                 state.files.remove(&path);

@@ -262,13 +262,13 @@ impl Volume {
     async fn fetch_file(self: &Arc<Self>, pin: &Path, seen: &Seen) -> Result<(), VfsError> {
         let (volume, version) = (self.clone(), seen.clone());
         let content = blocking(move || volume.content(&version)).await?;
-        let fetched = self.fetch_content(pin, &content).await;
+        let fetched = self.fetch_whole(pin, &content).await;
         let scope = self.scope.clone();
         blocking(move || Ok(scope.save(&content.object)?)).await?;
         fetched
     }
 
-    async fn fetch_content(&self, pin: &Path, content: &Arc<Content>) -> Result<(), VfsError> {
+    async fn fetch_whole(&self, pin: &Path, content: &Arc<Content>) -> Result<(), VfsError> {
         let missing = || -> u64 {
             let whole = Span::new(0, content.object.size());
             content.object.missing(whole).iter().map(|hole| hole.size).sum()

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use causeway_cache::Limits;
-use causeway_storage::{Kind, Path, Room, Span, Timestamp};
+use causeway_storage::{Path, Room, Span, Timestamp};
 
 use crate::VfsError;
 use crate::file::OpenFile;
@@ -27,9 +27,6 @@ const ENTRIES_AT_ONCE: usize = 1024;
 
 /// Names at a storage that does not say how long they may be: what programs are used to.
 const LONGEST_NAME_BYTES: u32 = 255;
-
-/// For so long may the kernel trust the size of a file that is being written.
-const TRUST_WHILE_WRITTEN: Duration = Duration::from_secs(1);
 
 /// A read ends by then however slowly its bytes drip: the largest one then came at less than 4 KiB a second.
 const LONGEST_READ: Duration = Duration::from_secs(300);
@@ -595,15 +592,6 @@ impl Vfs {
             Forgotten { name, number }
         };
         paths.into_iter().map(forget).filter(|forgotten| *forgotten != Forgotten::default()).collect()
-    }
-
-    /// For how long a kernel may trust what it is shown: it is told when that changes earlier.
-    pub fn trust(&self, shown: &Attributes) -> Duration {
-        // The size of what is being written here changes with every write, through whichever mount.
-        if shown.kind == Kind::File && shown.version.is_none() {
-            return TRUST_WHILE_WRITTEN;
-        }
-        Duration::from_millis(self.config().dir_cache_time_ms)
     }
 
     /// How much room there is, if anybody knows; within a second.

@@ -150,6 +150,8 @@ fn files_without_records_are_looked_for_and_none_of_those_made_meanwhile() {
     let cache = open(&directory, Quotas::default());
     let scope = cache.scope("tenant", "backend", 1).unwrap();
     let (orphan, _file) = scope.stage(None).unwrap();
+    orphan.write_at(0, b"somebody's").unwrap();
+    let (_empty, _file) = scope.stage(None).unwrap();
     let fetched = scope.cache.number().unwrap();
     std::fs::write(cache.content.join(format!("o-{fetched:016x}")), b"fetched").unwrap();
     drop((scope, cache));

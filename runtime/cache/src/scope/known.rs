@@ -56,12 +56,12 @@ fn crc(record: &[u8]) -> [u8; CHECKSUM_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cache;
+    use crate::{Cache, Quotas};
 
     #[test]
     fn a_damaged_record_is_as_if_it_were_not_there() {
         let directory = tempfile::tempdir().unwrap();
-        let scope = Cache::open(directory.path()).unwrap().scope("tenant", "backend", 1).unwrap();
+        let scope = Cache::open(directory.path(), Quotas::default()).unwrap().scope("tenant", "backend", 1).unwrap();
         scope.set_known(vec![("a".into(), Some(b"good".to_vec())), ("b".into(), Some(b"bad".to_vec()))]).unwrap();
         scope.commit(vec![Op::put(Table::Known, format!("{}b", scope.place.prefix), *b"bad!!!!")], false).unwrap();
         assert_eq!(scope.known("a").unwrap().as_deref(), Some(b"good".as_slice()));
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn another_backend_sees_nothing_of_it() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::open(directory.path()).unwrap();
+        let cache = Cache::open(directory.path(), Quotas::default()).unwrap();
         let (scope, other) = (cache.scope("tenant", "b", 1).unwrap(), cache.scope("tenant", "b/1", 1).unwrap());
         scope.set_known(vec![("a".into(), Some(b"x".to_vec()))]).unwrap();
         assert_eq!(other.known("a").unwrap(), None);

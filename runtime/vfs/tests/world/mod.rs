@@ -130,8 +130,8 @@ impl World {
         let mut offset = 0;
         let listed = loop {
             match vfs.read_directory(handle, offset).await {
-                Ok(entries) if entries.is_empty() => break Ok(()),
-                Ok(entries) => {
+                Ok((entries, _)) if entries.is_empty() => break Ok(()),
+                Ok((entries, _)) => {
                     offset = entries.last().unwrap().offset;
                     names.extend(entries.into_iter().map(|entry| entry.name));
                 }
