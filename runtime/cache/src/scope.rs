@@ -64,9 +64,17 @@ impl Scope {
 
     /// Makes all that was written to a working copy so far survive a power loss, once the commit was waited for. Blocking.
     pub fn secure(&self, staged: &Staged) -> Result<Commit> {
-        // A log that is filled faster than it is taken up makes everyone wait: then files are synced, side by side.
-        let largest = if self.cache.index.is_pressed() { SMALLEST_RIDER_BYTES } else { LARGEST_RIDER_BYTES };
-        staged.secure(largest, |secured| self.journal.secure(staged.id(), secured))
+        staged.secure(self.largest_rider(), |secured| self.journal.secure(staged.id(), secured))
+    }
+
+    /// Whether a working copy is secured without its file, which takes no longer than to write a few bytes.
+    pub fn rides_along(&self, staged: &Staged) -> bool {
+        staged.rides_along(self.largest_rider())
+    }
+
+    /// A log that is filled faster than it is taken up makes everyone wait: then files are synced, side by side.
+    fn largest_rider(&self) -> u64 {
+        if self.cache.index.is_pressed() { SMALLEST_RIDER_BYTES } else { LARGEST_RIDER_BYTES }
     }
 
     /// Makes all that was written to these working copies survive a power loss. Blocking.

@@ -394,9 +394,9 @@ impl Staged {
         Ok(commit)
     }
 
-    /// Whether it is small enough to be secured without its file.
-    pub fn rides_along(&self) -> bool {
-        !self.based && self.size() <= LARGEST_RIDER_BYTES
+    /// Whether it is secured without its file, where content of at most `largest_rider` bytes is.
+    pub(crate) fn rides_along(&self, largest_rider: u64) -> bool {
+        !self.based && self.size() <= largest_rider
     }
 
     /// Whether nothing changed since it was secured.

@@ -568,7 +568,7 @@ impl Volume {
         }
         let (scope, staged) = (self.scope.clone(), working.staged.clone());
         // What rides along is read from memory; a file is synced where that stops nobody else.
-        let commit = match staged.rides_along() {
+        let commit = match self.scope.rides_along(&staged) {
             true => scope.secure(&staged)?,
             false => blocking(move || Ok(scope.secure(&staged)?)).await?,
         };
