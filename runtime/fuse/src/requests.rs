@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
-use causeway_storage::{Kind, Room};
+use causeway_storage::{ErrorKind, Kind, Room};
 use causeway_vfs::{Attributes, OpenMode, SetAttributes, Vfs, VfsError};
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
@@ -25,6 +25,9 @@ use tokio::sync::Semaphore;
 
 use crate::errno::errno;
 use crate::serving::Serving;
+
+/// The number that tells the kernel that a name leads nowhere.
+const NOTHING: u64 = 0;
 
 /// Requests about names and handles worked on at a time; each holds a few kilobytes.
 const AT_ONCE: usize = 1024;
@@ -153,9 +156,14 @@ impl Filesystem for Requests {
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (look, name) = (self.look, text(name));
         self.answer(move |vfs| async move {
-            match async { vfs.lookup(parent.0, &name?).await }.await {
+            match async { vfs.lookup(parent.0, name.as_ref().map_err(Clone::clone)?).await }.await {
                 Ok((number, shown)) => {
                     reply.entry(&vfs.fresh_for(number, None), &look.attributes(number, &shown), Generation(0));
+                }
+                // That nothing is there is remembered as well.
+                Err(VfsError::Storage(error)) if error.kind == ErrorKind::NotFound => {
+                    let trust = vfs.fresh_for(parent.0, name.as_deref().ok());
+                    reply.entry(&trust, &look.attributes(NOTHING, &Attributes::default()), Generation(0));
                 }
                 Err(error) => reply.error(told(&error)),
             }
@@ -443,7 +451,7 @@ impl Filesystem for Requests {
     fn readdirplus(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let look = self.look;
         self.answer(move |vfs| async move {
-            let here = Attributes { kind: Kind::Directory, size: 0, modified: None, version: None, has_name: true };
+            let here = Attributes::default();
             for (dot, next) in dots(offset) {
                 if reply.add(ino, next, dot, &Duration::ZERO, &look.attributes(ino.0, &here), Generation(0)) {
                     return reply.ok();

@@ -197,6 +197,13 @@ pub struct Attributes {
     pub has_name: bool,
 }
 
+impl Default for Attributes {
+    /// Those of a directory of which nothing is known.
+    fn default() -> Attributes {
+        Attributes { kind: Kind::Directory, size: 0, modified: None, version: None, has_name: true }
+    }
+}
+
 /// What answers for a path, with what is needed to open or change it.
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
@@ -212,9 +219,7 @@ impl Found {
 
     pub(crate) fn attributes(&self) -> Attributes {
         match self {
-            Found::Directory(modified, _) => {
-                Attributes { kind: Kind::Directory, size: 0, modified: *modified, version: None, has_name: true }
-            }
+            Found::Directory(modified, _) => Attributes { modified: *modified, ..Attributes::default() },
             Found::Staged { working, modified, .. } => Attributes {
                 kind: Kind::File,
                 size: working.staged.size(),

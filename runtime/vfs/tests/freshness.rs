@@ -44,8 +44,8 @@ async fn a_directory_that_is_looked_at_is_listed_again_and_differences_are_told(
     let mut listener = world.volume().listen();
     let (directory, _) = world.vfs().lookup(1, "d").await.unwrap();
     let open = world.vfs().open_directory(directory).await.unwrap();
-    while let Some(last) = world.vfs().read_directory(open, 0).await.unwrap().last() {
-        if world.vfs().read_directory(open, last.offset).await.unwrap().is_empty() {
+    while let Some(last) = world.vfs().read_directory(open, 0).await.unwrap().0.last() {
+        if world.vfs().read_directory(open, last.offset).await.unwrap().0.is_empty() {
             break;
         }
     }
@@ -91,7 +91,7 @@ async fn a_hundred_directories_are_listed_one_a_second_and_not_while_nobody_answ
     for number in 0..100 {
         let (directory, _) = world.vfs().lookup(1, &format!("d{number}")).await.unwrap();
         let handle = world.vfs().open_directory(directory).await.unwrap();
-        assert!(world.vfs().read_directory(handle, 0).await.unwrap().is_empty());
+        assert!(world.vfs().read_directory(handle, 0).await.unwrap().0.is_empty());
         open.push(handle);
     }
     // When the first is due, a list a second begins.
