@@ -7,6 +7,7 @@
 //! ways to content; what they fetch is here as well.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Pin {
 #[derive(Debug)]
 pub(crate) struct Pins {
     by_owner: Mutex<BTreeMap<String, Vec<Pin>>>,
+    /// Rises when pins change: whoever goes through those before stops.
+    round: AtomicU64,
     changed: Notify,
     stirred: Notify,
     read: Mutex<Option<Instant>>,
@@ -69,6 +72,7 @@ impl Pins {
         let by_owner = pins.into_iter().map(|(owner, paths)| (owner, paths.into_iter().map(Pin::new).collect()));
         Pins {
             by_owner: Mutex::new(by_owner.collect()),
+            round: AtomicU64::new(0),
             changed: Notify::new(),
             stirred: Notify::new(),
             read: Mutex::default(),
@@ -88,6 +92,11 @@ impl Pins {
     /// Whether a path is pinned, or leads to one that is.
     pub(crate) fn lead_to(&self, path: &Path) -> bool {
         self.lock().values().flatten().any(|pin| path.is_within(&pin.path) || pin.path.is_within(path))
+    }
+
+    /// Whether pins changed since.
+    fn is_over(&self, round: u64) -> bool {
+        self.round.load(Ordering::SeqCst) != round
     }
 
     fn paths(&self) -> Vec<Path> {
@@ -129,13 +138,7 @@ pub(crate) async fn run(volume: Arc<Volume>) {
     loop {
         // A circuit lives as long as its volume.
         let _ = circuit.wait_for(|open| !*open).await;
-        let changed = volume.pins.changed.notified();
-        let pass = volume.fetch_pinned();
-        // Pins that change begin a new pass at once.
-        tokio::select! {
-            () = changed => continue,
-            () = pass => {}
-        }
+        volume.fetch_pinned().await;
         let period = volume.freshness().unwrap_or(PERIOD).max(PERIOD);
         tokio::select! {
             () = volume.pins.changed.notified() => {}
@@ -169,6 +172,7 @@ impl Volume {
                 by_owner.insert(owner.to_owned(), pins);
             }
         }
+        self.pins.round.fetch_add(1, Ordering::SeqCst);
         self.pins.changed.notify_one();
         Ok(())
     }
@@ -178,12 +182,16 @@ impl Volume {
         self.pins.lock().get(owner).cloned().unwrap_or_default()
     }
 
-    /// Goes through all that is pinned once.
+    /// Goes through all that is pinned once, or until pins change.
     async fn fetch_pinned(self: &Arc<Self>) {
+        let round = self.pins.round.load(Ordering::SeqCst);
         let mut wanted = HashSet::new();
         let mut complete = true;
         for path in self.pins.paths() {
-            let fetched = self.fetch_pin(&path, &mut wanted).await;
+            let fetched = self.fetch_pin(&path, round, &mut wanted).await;
+            if self.pins.is_over(round) {
+                return;
+            }
             if let Err(error) = &fetched {
                 tracing::debug!(?error, %path, "a pinned path is not here as a whole");
                 complete &= matches!(error, VfsError::Storage(error) if error.kind == ErrorKind::NotFound);
@@ -200,30 +208,50 @@ impl Volume {
         }
     }
 
-    async fn fetch_pin(self: &Arc<Self>, path: &Path, wanted: &mut HashSet<ObjectKey>) -> Result<(), VfsError> {
+    async fn fetch_pin(
+        self: &Arc<Self>,
+        path: &Path,
+        round: u64,
+        wanted: &mut HashSet<ObjectKey>,
+    ) -> Result<(), VfsError> {
         let found = self.files_at(path, MOST_FILES.saturating_sub(wanted.len())).await?;
+        wanted.extend(found.iter().filter_map(ObjectKey::of));
         let scope = self.scope.clone();
-        let (files, held) = blocking(move || {
-            let mut held = 0;
-            for key in found.iter().filter_map(ObjectKey::of) {
-                scope.pin(&key)?;
-                held += scope.held_bytes(&key)?;
+        let files = blocking(move || {
+            let mut files = Vec::new();
+            for seen in found {
+                let mut held = 0;
+                if let Some(key) = ObjectKey::of(&seen) {
+                    scope.pin(&key)?;
+                    held = scope.held_bytes(&key)?;
+                }
+                files.push((seen, held));
             }
-            Ok((found, held))
+            Ok(files)
         })
         .await?;
-        let all: u64 = files.iter().filter_map(|seen| seen.size).sum();
-        self.pins.edit(path, |pin| {
-            (pin.files, pin.bytes, pin.bytes_to_go) = (files.len() as u64, held, all.saturating_sub(held));
-        });
-        wanted.extend(files.iter().filter_map(ObjectKey::of));
+        let number = files.len() as u64;
+        let all: u64 = files.iter().filter_map(|(seen, _)| seen.size).sum();
+        let mut here: u64 = files.iter().map(|(_, held)| held).sum();
+        let show = |here: u64| {
+            let to_go = all.saturating_sub(here);
+            self.pins.edit(path, |pin| (pin.files, pin.bytes, pin.bytes_to_go) = (number, here, to_go));
+        };
+        show(here);
         let mut failed = None;
-        for seen in files {
-            match self.fetch_file(path, &seen).await {
-                Ok(()) => {}
+        for (seen, held) in files {
+            here -= held;
+            match self.fetch_file(&seen, round, |came| show(here + came)).await {
+                Ok(()) => here += seen.size.unwrap_or(0),
                 // Nobody there, or no room: the others would fare the same.
                 Err(error) if is_of_all(&error) => return Err(error),
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => {
+                    here += held;
+                    failed = failed.or(Some(error));
+                }
+            }
+            if self.pins.is_over(round) {
+                break;
             }
         }
         failed.map_or(Ok(()), Err)
@@ -259,34 +287,29 @@ impl Volume {
         Ok(files)
     }
 
-    async fn fetch_file(self: &Arc<Self>, pin: &Path, seen: &Seen) -> Result<(), VfsError> {
+    /// Fetches what is missing of a file, and says how much of it is here whenever that is more.
+    async fn fetch_file(self: &Arc<Self>, seen: &Seen, round: u64, came: impl Fn(u64)) -> Result<(), VfsError> {
         let (volume, version) = (self.clone(), seen.clone());
         let content = blocking(move || volume.content(&version)).await?;
-        let fetched = self.fetch_whole(pin, &content).await;
+        let fetched = self.fetch_missing(&content, round, came).await;
         let scope = self.scope.clone();
         blocking(move || Ok(scope.save(&content.object)?)).await?;
         fetched
     }
 
-    async fn fetch_whole(&self, pin: &Path, content: &Arc<Content>) -> Result<(), VfsError> {
-        let missing = || -> u64 {
-            let whole = Span::new(0, content.object.size());
-            content.object.missing(whole).iter().map(|hole| hole.size).sum()
-        };
-        let mut before = missing();
-        while before > 0 {
+    async fn fetch_missing(&self, content: &Arc<Content>, round: u64, came: impl Fn(u64)) -> Result<(), VfsError> {
+        let size = content.object.size();
+        let missing = || -> u64 { content.object.missing(Span::new(0, size)).iter().map(|hole| hole.size).sum() };
+        let mut left = missing();
+        came(size - left);
+        while left > 0 && !self.pins.is_over(round) {
             self.pins.turn().await;
             content.fetch_some(&self.way()).await?;
-            let left = missing();
+            let before = std::mem::replace(&mut left, missing());
             if left >= before {
                 return Err(VfsError::of(ErrorKind::QuotaExceeded, "the cache has no room for all that is pinned"));
             }
-            let came = before - left;
-            self.pins.edit(pin, |pin| {
-                pin.bytes += came;
-                pin.bytes_to_go = pin.bytes_to_go.saturating_sub(came);
-            });
-            before = left;
+            came(size - left);
         }
         Ok(())
     }
