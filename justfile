@@ -62,9 +62,12 @@ build: components
 components:
     @components/build.sh "$CAUSEWAY_COMPONENTS"
 
-# Measure, as ratios within one run.
-bench: build
+# Measure, as ratios within one run, beside rclone and the limits: everything, or with `quick` in less than five minutes.
+bench *arguments: build _python
+    @tests/lib/packages.sh fuse
+    cargo build --release -p causeway-bench -p causeway-server
     cargo bench -p causeway-bench -p causeway-server --bench plan
+    "{{ target }}/release/causeway-bench" {{ arguments }}
 
 # Licences, bans and sources; advisories where their database can be had.
 deny:

@@ -1,9 +1,28 @@
-//! What the benchmarks have in common: one at a time, the machine's load beside every result, medians and not means.
-//! Nothing here decides whether a number is good.
+//! What measures Causeway: the instruments, the subjects, the rounds and the figures. The program (`main.rs`) runs them
+//! against a built `causeway`; the benches measure parts of the runtime from within.
+//!
+//! One at a time, the machine's load beside every result, medians and not means.
+#![allow(clippy::indexing_slicing, reason = "a benchmark ends where it cannot measure")]
 
 use std::fs::File;
 use std::io;
 use std::time::Duration;
+
+pub mod content;
+pub mod daemon;
+pub mod delay;
+pub mod figures;
+pub mod http1;
+pub mod measure;
+pub mod origin;
+pub mod raw;
+pub mod rounds;
+pub mod subject;
+
+/// Why something could not be measured.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// What was measured, or why not.
+pub type Result<T> = std::result::Result<T, Failure>;
 
 /// Holds off every other benchmark of this machine until it is dropped.
 pub fn alone() -> io::Result<File> {
@@ -12,11 +31,15 @@ pub fn alone() -> io::Result<File> {
     Ok(lock)
 }
 
+/// The load of the last minute.
+pub fn load_average() -> io::Result<f64> {
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    load.split(' ').next().unwrap_or_default().parse().map_err(io::Error::other)
+}
+
 /// The load of the last minute and the number of cores.
 pub fn load() -> io::Result<String> {
-    let load = std::fs::read_to_string("/proc/loadavg")?;
-    let cores = std::thread::available_parallelism()?;
-    Ok(format!("load {} on {cores} cores", load.split(' ').next().unwrap_or_default()))
+    Ok(format!("load {} on {} cores", load_average()?, std::thread::available_parallelism()?))
 }
 
 /// Times, sorted.
