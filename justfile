@@ -66,7 +66,6 @@ components:
 bench *arguments: build _python
     @tests/lib/packages.sh fuse
     cargo build --release -p causeway-bench -p causeway-server
-    cargo bench -p causeway-bench -p causeway-server --bench plan
     "{{ target }}/release/causeway-bench" {{ arguments }}
 
 # Licences, bans and sources; advisories where their database can be had.

@@ -1,8 +1,8 @@
-//! HTTP/1.1 as far as the instruments need it: heads, bodies of a known length, connections that stay open.
+//! HTTP/1.1 as far as the instruments need it: heads, bodies, connections that stay open.
 //!
-//! It knows no chunked bodies, no TLS and no redirects: both ends are on this machine and one of them is ours.
+//! It knows no TLS and no redirects: both ends are on this machine and one of them is ours.
 
-use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
+use std::io::{BufRead, BufReader, Cursor, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 
 /// Longer heads are nobody's here.
@@ -74,14 +74,14 @@ impl Connection {
         Ok(Connection { stream: BufReader::with_capacity(64 << 10, stream), host: address.to_owned() })
     }
 
-    /// Sends a request with further header lines, each with its line end, and gives the body's size and its stream; a status
-    /// other than 2xx is an error that tells the body.
+    /// Sends a request with further header lines, each with its line end, and gives the stream of the body; a status other than
+    /// 2xx is an error that tells the body.
     pub fn ask(&mut self, first: &str, headers: &str, body: &str) -> Result<impl Read + '_> {
-        let request =
-            format!("{first} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n{body}", self.host, body.len());
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let head = Head::read(&mut self.stream)?.ok_or(ErrorKind::UnexpectedEof)?;
-        let mut answer = (&mut self.stream).take(head.length());
+        let head = self.exchange(first, headers, body)?;
+        let mut answer: Box<dyn Read + '_> = match head.field("transfer-encoding") {
+            Some("chunked") => Box::new(Cursor::new(chunks(&mut self.stream)?)),
+            _ => Box::new((&mut self.stream).take(head.length())),
+        };
         if head.word(1).starts_with('2') {
             return Ok(answer);
         }
@@ -95,5 +95,48 @@ impl Connection {
         let mut text = String::new();
         self.ask(first, headers, body)?.read_to_string(&mut text)?;
         Ok(text)
+    }
+
+    /// The head of an answer, whose body, if it has one, is thrown away.
+    #[cfg(test)]
+    pub(crate) fn head(&mut self, first: &str) -> Result<Head> {
+        let head = self.exchange(first, "", "")?;
+        let body = if first.starts_with("HEAD ") { 0 } else { head.length() };
+        std::io::copy(&mut (&mut self.stream).take(body), &mut std::io::sink())?;
+        Ok(head)
+    }
+
+    fn exchange(&mut self, first: &str, headers: &str, body: &str) -> Result<Head> {
+        let request =
+            format!("{first} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n{body}", self.host, body.len());
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        Ok(Head::read(&mut self.stream)?.ok_or(ErrorKind::UnexpectedEof)?)
+    }
+}
+
+/// A body in pieces, whole.
+fn chunks(stream: &mut impl BufRead) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let length = u64::from_str_radix(line.trim_end(), 16).map_err(Error::other)?;
+        stream.take(length).read_to_end(&mut body)?;
+        stream.read_line(&mut line)?;
+        if length == 0 {
+            return Ok(body);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_pieces_is_put_together_and_nothing_after_it_is_taken() {
+        let mut stream = Cursor::new(b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\nHTTP".to_vec());
+        assert_eq!(chunks(&mut stream).unwrap(), b"one two");
+        assert_eq!(&stream.get_ref()[stream.position() as usize..], b"HTTP");
     }
 }

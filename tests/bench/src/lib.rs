@@ -1,5 +1,5 @@
-//! What measures Causeway: the instruments, the subjects, the rounds and the figures. The program (`main.rs`) runs them
-//! against a built `causeway`; the benches measure parts of the runtime from within.
+//! What measures Causeway: the instruments, the subjects, the rounds, the figures and the page they are told on. The program
+//! (`main.rs`) runs them against a built `causeway`; another (`within`) measures parts of the runtime for it.
 //!
 //! One at a time, the machine's load beside every result, medians and not means.
 #![allow(clippy::indexing_slicing, reason = "a benchmark ends where it cannot measure")]
@@ -11,12 +11,16 @@ use std::time::Duration;
 pub mod content;
 pub mod daemon;
 pub mod delay;
+pub mod docs;
 pub mod figures;
 pub mod http1;
 pub mod measure;
+pub mod metrics;
 pub mod origin;
+pub mod plot;
 pub mod raw;
 pub mod rounds;
+mod scenes;
 pub mod subject;
 
 /// Why something could not be measured.
@@ -57,11 +61,5 @@ impl Times {
     pub fn quantile(&self, share: f64) -> Duration {
         let last = self.0.len().saturating_sub(1);
         self.0.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
-    }
-
-    /// Median and 99th percentile in microseconds, as cells of a table.
-    pub fn cells(&self) -> String {
-        let us = |share| self.quantile(share).as_secs_f64() * 1e6;
-        format!("{:.1} | {:.1}", us(0.5), us(0.99))
     }
 }

@@ -1,4 +1,5 @@
-//! `causeway-bench [quick] [--busy] [M1 M2 ...]`: measures a built `causeway` from outside, beside its peers and its limits.
+//! `causeway-bench [quick] [--busy] [--write-docs] [M1 M2 ...]`: measures a built `causeway` from outside, beside its peers and its
+//! limits. `causeway-bench docs RESULTS.json`: writes the page about it once more, from results that it kept.
 //!
 //! The same program is, started by itself, the instruments that must be processes of their own: the origin, the delay before it
 //! and the raw FUSE file system.
@@ -8,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use causeway_bench::figures::{figures, lines, table};
+use causeway_bench::figures::{Sample, lines, table, told};
+use causeway_bench::metrics::ABSENT;
 use causeway_bench::raw::{self, Mode};
 use causeway_bench::rounds::{Run, Sizes};
 use causeway_bench::subject::{FAR, Stage};
-use causeway_bench::{Result, alone, delay, load, load_average, origin};
+use causeway_bench::{Result, alone, delay, docs, load, load_average, origin};
 use serde_json::{Value, json};
 
 /// Above this load of the last minute, a measurement would be one of something else.
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["origin", root] => serve(|listener| Ok(origin::serve(listener, Path::new(root))?)),
         ["delay", upstream] => serve(|listener| Ok(delay::serve(listener, upstream, FAR)?)),
+        ["docs", results] => write_docs(Path::new(results)).map(|()| true),
         ["raw", source, point, mode] => match Mode::named(mode) {
             Some(mode) => raw::serve(Path::new(source), Path::new(point), mode).map(|()| true).map_err(Into::into),
             None => Err(format!("{mode} is no mode").into()),
@@ -51,8 +54,10 @@ fn serve(server: impl FnOnce(&TcpListener) -> Result<()>) -> Result<bool> {
 /// Gives whether everything could be measured and nothing was wrong.
 fn bench(words: &[&str]) -> Result<bool> {
     let (flags, metrics): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| !word.starts_with('M'));
-    if let Some(unknown) = flags.iter().find(|flag| !["quick", "--busy"].contains(flag)) {
-        return Err(format!("{unknown} is unknown; usage: causeway-bench [quick] [--busy] [M1 M2 ...]").into());
+    if let Some(unknown) = flags.iter().find(|flag| !["quick", "--busy", "--write-docs"].contains(flag)) {
+        return Err(
+            format!("{unknown} is unknown; usage: causeway-bench [quick] [--busy] [--write-docs] [M1 M2 ...]").into()
+        );
     }
     let sizes = if flags.contains(&"quick") { Sizes::QUICK } else { Sizes::FULL };
     let _alone = alone()?;
@@ -77,17 +82,32 @@ fn bench(words: &[&str]) -> Result<bool> {
 
     let lines = lines(&run.samples);
     println!("\n{}", table(&lines));
+    ABSENT.iter().for_each(|(what, why)| println!("Not measured: {what}: {why}."));
     println!("Before: {before}; after: {}; {:.0} s.", load()?, begun.elapsed().as_secs_f64());
     for failure in &run.failures {
         println!("Failed: {failure}");
     }
-    let results = directory.join(format!("{}.json", jiff::Timestamp::now().strftime("%Y-%m-%dT%H%M%S")));
-    let told = json!({
-        "versions": versions(&stage)?, "load": before, "failures": run.failures, "figures": figures(&run.samples, &lines),
+    let kept = directory.join(format!("{}.json", jiff::Timestamp::now().strftime("%Y-%m-%dT%H%M%S")));
+    let results = json!({
+        "versions": versions(&stage)?, "sizes": run.sizes.told(), "load": before, "failures": run.failures,
+        "lines": told(&lines), "samples": run.samples.iter().map(Sample::to_json).collect::<Vec<_>>(),
     });
-    std::fs::write(&results, told.to_string())?;
-    println!("{}", results.display());
+    std::fs::write(&kept, results.to_string())?;
+    println!("{}", kept.display());
+    if flags.contains(&"--write-docs") {
+        write_docs(&kept)?;
+    }
     Ok(run.failures.is_empty() && !run.wrong)
+}
+
+/// Writes the page in the repository that this is started in.
+fn write_docs(results: &Path) -> Result<()> {
+    let directory = Path::new("runtime/docs");
+    if !Path::new("runtime/README.md").exists() {
+        return Err("documentation is written from the root of the repository".into());
+    }
+    std::fs::create_dir_all(directory)?;
+    docs::write(directory, &serde_json::from_str(&std::fs::read_to_string(results)?)?)
 }
 
 /// What was measured on what.
@@ -102,7 +122,20 @@ fn versions(stage: &Stage) -> Result<Value> {
         "commit": first(Path::new("git"), &["describe", "--always", "--dirty"])?,
         "rclone": first(&stage.rclone, &["version"])?,
         "kernel": first(Path::new("uname"), &["-srm"])?,
+        "machine": format!(
+            "{}, {} cores, {} GiB of memory",
+            told_by("/proc/cpuinfo", "model name")?,
+            std::thread::available_parallelism()?,
+            told_by("/proc/meminfo", "MemTotal")?.trim_end_matches(" kB").parse::<u64>()? >> 20,
+        ),
     }))
+}
+
+/// What a file of `name: value` says of a name first.
+fn told_by(path: &str, name: &str) -> Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
+    Ok(values.next().unwrap_or_default().trim().to_owned())
 }
 
 fn quiet() -> Result<()> {

@@ -5,8 +5,8 @@
 //! Content goes from file to socket and back within the kernel. Signatures are not looked at, there are no versions, no
 //! chunked uploads and no directory markers.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::io::{BufReader, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -18,12 +18,17 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use crate::http1::Head;
 
+mod listing;
+#[cfg(test)]
+mod tests;
+mod uploads;
+
+use uploads::Upload;
+
 /// Smaller answers go out in one write with their head.
 const SMALL: u64 = 64 << 10;
 /// Where a file keeps the object's metadata, as header lines.
 const METADATA: &str = "user.s3";
-/// Between parts whose place in the object is not known.
-const ASIDE: u64 = 64 << 30;
 /// Where content is until it is complete.
 const UNFINISHED: &str = ".unfinished";
 
@@ -46,16 +51,6 @@ struct Origin {
     uploads: Mutex<HashMap<String, Upload>>,
     /// Bytes of content sent, by bucket and key.
     served: Mutex<HashMap<String, u64>>,
-}
-
-/// A multipart upload. Parts are written where they will stand in the object, if all but the last are as large as the first.
-#[derive(Clone, Default)]
-struct Upload {
-    metadata: String,
-    /// The size of the first part, once it is known.
-    stride: u64,
-    /// By number: where a part is, and its size.
-    parts: BTreeMap<u64, (u64, u64)>,
 }
 
 struct Request {
@@ -166,58 +161,6 @@ impl Origin {
         Ok(Answer::xml(&format!("<ListAllMyBucketsResult><Buckets>{buckets}</Buckets></ListAllMyBucketsResult>")))
     }
 
-    /// Both versions of listing; both go on after a name, the one in a marker, the other in a token.
-    fn list(&self, request: &Request) -> Result<Answer> {
-        let asked = |name: &str| request.query.get(name).map_or("", |value| value);
-        let (prefix, deep, second) = (asked("prefix"), asked("delimiter").is_empty(), asked("list-type") == "2");
-        let most = asked("max-keys").parse().unwrap_or(1000).min(1000);
-        let after = ["continuation-token", "start-after", "marker"].map(asked);
-        let after = after.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
-        let bucket = self.root.join(&request.bucket);
-        if !bucket.is_dir() {
-            return Ok(Answer::error(404, "NoSuchBucket"));
-        }
-        let mut found = Vec::new();
-        let (directory, _) = prefix.rsplit_once('/').map_or(("", prefix), |(directory, rest)| (directory, rest));
-        let base = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-        collect(&bucket.join(directory), &base, prefix, deep, &mut found)?;
-        found.sort();
-        found.retain(|name| name.as_str() > after && !(name.ends_with('/') && after.starts_with(name.as_str())));
-        let more = found.len() > most;
-        found.truncate(most);
-        let encode = |name: &str| if asked("encoding-type") == "url" { percent(name) } else { xml(name) };
-        let mut items = String::new();
-        for name in &found {
-            if name.ends_with('/') {
-                items += &format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", encode(name));
-                continue;
-            }
-            let metadata = fs::metadata(bucket.join(name))?;
-            items += &format!(
-                "<Contents><Key>{}</Key><LastModified>{}</LastModified><ETag>{}</ETag><Size>{}</Size>\
-                 <StorageClass>STANDARD</StorageClass></Contents>",
-                encode(name),
-                iso(&metadata),
-                xml(&etag(&metadata)),
-                metadata.len(),
-            );
-        }
-        if let Some(last) = found.last().filter(|_| more) {
-            let name = if second { "NextContinuationToken" } else { "NextMarker" };
-            // A token comes back as it is, a marker is a name like the others.
-            let last = if second { xml(last) } else { encode(last) };
-            items += &format!("<{name}>{last}</{name}>");
-        }
-        Ok(Answer::xml(&format!(
-            "<ListBucketResult><Name>{}</Name><Prefix>{}</Prefix><KeyCount>{}</KeyCount><MaxKeys>{most}</MaxKeys>\
-             <EncodingType>{}</EncodingType><IsTruncated>{more}</IsTruncated>{items}</ListBucketResult>",
-            xml(&request.bucket),
-            encode(prefix),
-            found.len(),
-            xml(asked("encoding-type")),
-        )))
-    }
-
     fn put(&self, request: &Request, path: &Path, content: &mut impl Read) -> Result<Answer> {
         if request.key.ends_with('/') {
             return Ok(Answer::error(501, "NotImplemented"));
@@ -255,82 +198,6 @@ impl Origin {
                 Body::Text(format!("<{told}><ETag>{etag}</ETag><LastModified>{modified}</LastModified></{told}>"));
         }
         Ok(answer)
-    }
-
-    fn begin(&self, request: &Request) -> Result<Answer> {
-        let path = self.unfinished();
-        File::create(&path)?;
-        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        lock(&self.uploads).insert(id.clone(), Upload { metadata: metadata(&request.head), ..Upload::default() });
-        let (bucket, key) = (xml(&request.bucket), xml(&request.key));
-        Ok(Answer::xml(&format!(
-            "<InitiateMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key><UploadId>{id}</UploadId>\
-             </InitiateMultipartUploadResult>"
-        )))
-    }
-
-    fn put_part(&self, request: &Request, content: &mut impl Read) -> Result<Answer> {
-        let id = &request.query["uploadId"];
-        let number: u64 = request.query.get("partNumber").and_then(|number| number.parse().ok()).unwrap_or(1);
-        let offset = {
-            let mut uploads = lock(&self.uploads);
-            let Some(upload) = uploads.get_mut(id) else { return Ok(Answer::error(404, "NoSuchUpload")) };
-            let length = request.head.length();
-            if number == 1 {
-                upload.stride = length;
-            }
-            // Where the place is not known yet or would be too small, far behind everything until the end.
-            let known = upload.stride > 0 && length <= upload.stride;
-            if known { upload.stride * (number - 1) } else { number * ASIDE }
-        };
-        let mut file = OpenOptions::new().write(true).open(self.root.join(UNFINISHED).join(id))?;
-        file.seek(SeekFrom::Start(offset))?;
-        let length = std::io::copy(content, &mut file)?;
-        let mut uploads = lock(&self.uploads);
-        let upload = uploads.get_mut(id).ok_or(ErrorKind::NotFound)?;
-        upload.parts.insert(number, (offset, length));
-        Ok(Answer::new(200, format!("ETag: \"{id}-{number}-{length}\"\r\n")))
-    }
-
-    fn list_parts(&self, request: &Request) -> Answer {
-        let id = &request.query["uploadId"];
-        let Some(upload) = lock(&self.uploads).get(id).cloned() else { return Answer::error(404, "NoSuchUpload") };
-        let part = |(number, (_, length)): (&u64, &(u64, u64))| {
-            format!(
-                "<Part><PartNumber>{number}</PartNumber><ETag>&quot;{id}-{number}-{length}&quot;</ETag>\
-                 <Size>{length}</Size></Part>"
-            )
-        };
-        let parts: String = upload.parts.iter().map(part).collect();
-        Answer::xml(&format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>"))
-    }
-
-    fn complete(&self, request: &Request, path: &Path, content: &mut impl Read) -> Result<Answer> {
-        let mut wanted = String::new();
-        content.read_to_string(&mut wanted)?;
-        let numbers = wanted.split("<PartNumber>").skip(1).filter_map(|rest| rest.split('<').next()?.parse().ok());
-        let numbers: Vec<u64> = numbers.collect();
-        let id = &request.query["uploadId"];
-        let Some(upload) = lock(&self.uploads).get(id).cloned() else {
-            return Ok(Answer::error(404, "NoSuchUpload"));
-        };
-        let unfinished = self.root.join(UNFINISHED).join(id);
-        let file = OpenOptions::new().read(true).write(true).open(&unfinished)?;
-        let mut end = 0;
-        for number in numbers {
-            let Some(&(offset, length)) = upload.parts.get(&number) else {
-                return Ok(Answer::error(400, "InvalidPart"));
-            };
-            if offset != end {
-                let mut part = vec![0; length as usize];
-                file.read_exact_at(&mut part, offset)?;
-                file.write_all_at(&part, end)?;
-            }
-            end += length;
-        }
-        file.set_len(end)?;
-        lock(&self.uploads).remove(id);
-        self.finish(&request.head, &upload.metadata, &unfinished, path, "CompleteMultipartUploadResult")
     }
 
     /// A directory goes with the last of what is in it, as it does where there are only keys.
@@ -407,28 +274,6 @@ fn send(mut stream: &TcpStream, answer: Answer, headless: bool) -> Result<u64> {
             std::io::copy(&mut file.take(length), &mut stream)
         }
     }
-}
-
-/// What stands below a directory and begins with a prefix: files, and either their directories or what is in those, too.
-fn collect(directory: &Path, base: &str, prefix: &str, deep: bool, found: &mut Vec<String>) -> Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = format!("{base}{}", entry.file_name().to_string_lossy());
-        if !name.starts_with(prefix) {
-            continue;
-        }
-        match entry.file_type()?.is_dir() {
-            true if deep => collect(&entry.path(), &format!("{name}/"), prefix, deep, found)?,
-            true => found.push(format!("{name}/")),
-            false => found.push(name),
-        }
-    }
-    Ok(())
 }
 
 fn parse(head: Head) -> Request {

@@ -17,6 +17,8 @@ use crate::http1::Connection;
 pub const BUCKET: &str = "bench";
 /// What distance adds to a round trip.
 pub const FAR: Duration = Duration::from_millis(20);
+/// How many backends a list of them holds.
+pub const LISTED: usize = 100;
 const TOKEN: &str = "a-token-for-nothing-but-measuring-0123456789";
 
 /// Who is measured.
@@ -24,12 +26,16 @@ const TOKEN: &str = "a-token-for-nothing-but-measuring-0123456789";
 pub enum Subject {
     /// The program.
     Ours,
+    /// The same, with a mount whose files the kernel never reads by itself: it closes only what is uploaded.
+    Unlent,
     /// rclone's usual mount.
     Mount,
     /// rclone's other mount, which is faster.
     Mount2,
     /// The same with flags that suit what is measured.
     Tuned,
+    /// rclone where it mounts nothing, or many things.
+    Rclone,
     /// The disk's own file system.
     Disk,
     /// The same, and every file is synced before its close.
@@ -42,38 +48,57 @@ pub enum Subject {
     RawPassthrough,
     /// A program that does nothing but download into a file.
     RawHttp,
+    /// The read engine with a plan that no component made.
+    Hardcoded,
+    /// An instance of a component that is asked nothing.
+    Instance,
+    /// The crate that a digest comes from.
+    PlainCrate,
 }
 
-use Subject::{Disk, DiskSynced, Mount, Mount2, Ours, RawDirect, RawHttp, RawPassthrough, RawPlain, Tuned};
+use Subject::{
+    Disk, DiskSynced, Hardcoded, Instance, Mount, Mount2, Ours, PlainCrate, RawDirect, RawHttp, RawPassthrough,
+    RawPlain, Rclone, Tuned, Unlent,
+};
 
-/// The peers.
-pub const PEERS: [Subject; 3] = [Mount, Mount2, Tuned];
+/// All of them, as tables show them.
+const NAMES: [(Subject, &str); 15] = [
+    (Ours, "causeway"),
+    (Unlent, "causeway, no passthrough"),
+    (Mount, "rclone mount"),
+    (Mount2, "rclone mount2"),
+    (Tuned, "rclone mount2, tuned"),
+    (Rclone, "rclone"),
+    (Disk, "ext4"),
+    (DiskSynced, "ext4, synced"),
+    (RawPlain, "raw FUSE"),
+    (RawDirect, "raw FUSE, direct"),
+    (RawPassthrough, "raw FUSE, passthrough"),
+    (RawHttp, "raw HTTP"),
+    (Hardcoded, "hard-coded plan"),
+    (Instance, "instance alone"),
+    (PlainCrate, "its crate"),
+];
 
 impl Subject {
     /// As tables show it.
     pub fn name(self) -> &'static str {
-        match self {
-            Ours => "causeway",
-            Mount => "rclone mount",
-            Mount2 => "rclone mount2",
-            Tuned => "rclone mount2, tuned",
-            Disk => "ext4",
-            DiskSynced => "ext4, synced",
-            RawPlain => "raw FUSE",
-            RawDirect => "raw FUSE, direct",
-            RawPassthrough => "raw FUSE, passthrough",
-            RawHttp => "raw HTTP",
-        }
+        NAMES.iter().find(|(subject, _)| *subject == self).map_or("", |(_, name)| name)
+    }
+
+    /// By what tables show.
+    pub fn named(name: &str) -> Option<Subject> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(subject, _)| *subject)
     }
 
     /// Whether it is one of rclone's.
     pub fn is_peer(self) -> bool {
-        PEERS.contains(&self)
+        matches!(self, Mount | Mount2 | Tuned | Rclone)
     }
 
     /// Whether it is a mount of a storage, with a cache of its own.
     pub fn is_cached(self) -> bool {
-        self == Ours || self.is_peer()
+        matches!(self, Ours | Unlent | Mount | Mount2 | Tuned)
     }
 }
 
@@ -120,7 +145,8 @@ pub struct Stage {
     pub causeway: PathBuf,
     /// The peer.
     pub rclone: PathBuf,
-    components: String,
+    /// Where the components are.
+    pub components: String,
     backends: [String; 3],
     /// The origin and the delay before it.
     _servers: [Daemon; 2],
@@ -192,24 +218,24 @@ impl Stage {
             Daemon::start(&std::env::current_exe()?, &arguments, &[], &log)
         };
         let mut daemon = match subject {
-            Disk | DiskSynced | RawHttp => {
-                mounted.path = below;
-                return Ok(mounted);
-            }
             RawPlain => raw("plain")?,
             RawDirect => raw("direct")?,
             RawPassthrough => raw("passthrough")?,
             Mount | Mount2 | Tuned => self.start_rclone(subject, source, &mounted.directory, &point, &log)?,
-            Ours => {
+            Ours | Unlent => {
                 copy(&self.work.join("template"), &mounted.directory.join("data"))?;
                 let (daemon, address) = self.start_ours(&mounted.directory, &log)?;
                 mounted.daemon = Some(daemon);
-                let made = self.make_mount(&address, source, "bench")?;
+                let made = self.make_mount(&address, source, "bench", subject == Unlent)?;
                 mounted.path = PathBuf::from(made["mount_path"].as_str().ok_or("a mount without a path")?);
                 if source != Source::Folder {
                     mounted.path.push(BUCKET);
                 }
                 mounted.after = begun.elapsed();
+                return Ok(mounted);
+            }
+            _ => {
+                mounted.path = below;
                 return Ok(mounted);
             }
         };
@@ -231,14 +257,23 @@ impl Stage {
         Ok((daemon, address))
     }
 
-    /// Mounts a backend through REST.
-    pub fn make_mount(&self, address: &str, source: Source, label: &str) -> Result<Value> {
+    /// Mounts a backend through REST; `unlent`, so that no file is left to the kernel.
+    pub fn make_mount(&self, address: &str, source: Source, label: &str, unlent: bool) -> Result<Value> {
         let backend = &self.backends[source as usize];
-        let config = json!({"cache_mode": "full", "cache_max_size": "off"});
+        let close = if unlent { "uploaded" } else { "journalled" };
+        let config = json!({"cache_mode": "full", "cache_max_size": "off", "close": close});
         let wish = json!({"backend_id": backend, "label": label, "mount_path": label, "vfs_config": config});
         let made = call(address, "POST /api/v1/mounts", &wish)?["data"].clone();
         let path = made["mount_path"].as_str().unwrap_or_default();
         if made["status"] == "active" && is_mounted(Path::new(path)) { Ok(made) } else { Err(made.to_string().into()) }
+    }
+
+    /// Connects so many backends that a list of them has [`LISTED`], and gives the id of one.
+    pub fn connect_more(&self, address: &str) -> Result<String> {
+        for number in self.backends.len()..LISTED {
+            connect(address, "s3", &s3(&self.origin, &format!("more-{number}")))?;
+        }
+        Ok(self.backends[Source::Near as usize].clone())
     }
 
     /// Starts rclone's own API and gives its address.
@@ -274,27 +309,24 @@ impl Stage {
         if subject == Tuned {
             // Kernel and tree keep what they know, ranges in parallel, times out of listings, uploads at once.
             arguments.extend(["--attr-timeout", "60s", "--dir-cache-time", "1h", "--use-server-modtime"]);
-            arguments.extend([
-                "--vfs-read-chunk-streams",
-                "8",
-                "--vfs-read-chunk-size",
-                "8M",
-                "--vfs-write-back",
-                "0s",
-            ]);
-            arguments.extend(["--transfers", "16"]);
+            arguments.extend(["--vfs-read-chunk-streams", "8", "--vfs-read-chunk-size", "8M"]);
+            arguments.extend(["--vfs-write-back", "0s", "--transfers", "16"]);
         }
         Daemon::start(&self.rclone, &arguments, &[], log)
     }
 
     fn configure_rclone(&self) -> Result<()> {
         let mut config = String::new();
-        for (name, address) in [("near", &self.origin), ("far", &self.far)] {
+        let mut add = |name: &str, address: &str| {
             config += &format!(
                 "[{name}]\ntype = s3\nprovider = Other\nendpoint = http://{address}\nregion = us-east-1\n\
                  access_key_id = AKBENCH\nsecret_access_key = a-secret-for-nothing\nno_check_bucket = true\n"
             );
-        }
+        };
+        add("near", &self.origin);
+        add("far", &self.far);
+        // As many as our backends when lists of them are asked for.
+        (2..LISTED).for_each(|number| add(&format!("more-{number}"), &self.origin));
         Ok(fs::write(self.work.join("rclone.conf"), config)?)
     }
 
@@ -303,18 +335,23 @@ impl Stage {
         fs::create_dir_all(&directory)?;
         fs::create_dir_all(self.folder())?;
         let (daemon, address) = self.start_ours(&directory, &self.work.join("first.log"))?;
-        for (index, at) in [self.origin.clone(), self.far.clone()].into_iter().enumerate() {
-            let settings = json!({
-                "provider": "Other", "endpoint": format!("http://{at}"), "region": "us-east-1", "access_key_id": "AKBENCH",
-                "secret_access_key": "a-secret-for-nothing", "name": format!("s3-{index}"),
-            });
-            self.backends[index] = connect(&address, "s3", &settings)?;
-        }
-        self.backends[2] = connect(&address, "local", &json!({"path": "tree", "name": "local"}))?;
+        self.backends = [
+            connect(&address, "s3", &s3(&self.origin, "near"))?,
+            connect(&address, "s3", &s3(&self.far, "far"))?,
+            connect(&address, "local", &json!({"path": "tree", "name": "local"}))?,
+        ];
         drop(daemon);
         fs::rename(directory.join("data"), self.work.join("template"))?;
         Ok(fs::remove_dir_all(directory)?)
     }
+}
+
+/// The settings of a backend at the origin.
+fn s3(address: &str, name: &str) -> Value {
+    json!({
+        "provider": "Other", "endpoint": format!("http://{address}"), "region": "us-east-1", "access_key_id": "AKBENCH",
+        "secret_access_key": "a-secret-for-nothing", "name": name,
+    })
 }
 
 /// A request to the program's REST API.
