@@ -1,7 +1,7 @@
 //! What is measured, in what unit, and what it should come to.
 
 use crate::subject::Subject::{
-    self, Disk, Hardcoded, Instance, Ours, PlainCrate, RawDirect, RawHttp, RawPassthrough, RawPlain, Unlent,
+    self, Disk, DiskSynced, Hardcoded, Instance, Ours, PlainCrate, RawDirect, RawHttp, RawPassthrough, RawPlain, Unlent,
 };
 
 /// A metric.
@@ -50,11 +50,13 @@ pub const METRICS: &[Metric] = &[
     reads("M6", "cold random 4 KiB reads").peer(10.0).limits(&[RawHttp]),
     reads("M6 x16", "the same, 16 at once").peer(10.0).limits(&[RawHttp]),
     rate("M7", "write and close").limits(FUSE).limit(0.9),
+    rate("M7 synced", "the same beside a disk that syncs it").of(Ours, "M7").limits(&[DiskSynced]),
     rate("M7 writes", "the writes alone").limits(FUSE),
     least("M7 uploaded", "until the origin has it", "s").peer(1.0),
     least("M8", "find in 10,000 files of a fresh mount", "s").peer(0.25),
     least("M8 local", "the same over a local folder", "s").peer(0.25).limits(&[Disk, RawPlain]),
     least("M9", "create and close many 4 KiB files", "s").peer(0.3).limits(&[Disk, RawPlain]),
+    least("M9 synced", "the same beside a disk that syncs each", "s").of(Ours, "M9").limits(&[DiskSynced]),
     least("M9 uploaded", "until the origin has them", "s").peer(1.0),
     least("M10", "peak memory after all of that", "MiB").peer(0.3),
     least("M10 idle", "memory of one more idle mount", "MiB").peer(0.3),
