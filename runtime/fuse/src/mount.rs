@@ -132,8 +132,9 @@ fn start(vfs: Arc<Vfs>, device: OwnedFd, point: &Path, options: &MountOptions) -
     let serving = Arc::new(Serving::default());
     let requests = Requests::new(vfs.clone(), runtime.clone(), options.uid, options.gid, serving.clone());
     let mut config = Config::default();
-    // Two threads per core read requests: they answer reads and writes themselves, and may wait for the disk.
-    config.n_threads = Some(2 * std::thread::available_parallelism()?.get());
+    // They answer reads and writes themselves: more than there are cores would only wake each other up. Two at least, so that
+    // one may wait for the disk.
+    config.n_threads = Some(std::thread::available_parallelism()?.get().max(2));
     config.clone_fd = true;
     let probed = device.try_clone()?;
     // Who may enter is the kernel's to say: it knows `allow_other` from the mount itself.

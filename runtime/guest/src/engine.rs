@@ -5,8 +5,7 @@
 //! (an epoch); a call that has used up its share ends with a trap. Instances live in a pool of slots that are reserved
 //! once, so that a fresh instance per call costs tens of microseconds.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use causeway_storage::{Error, ErrorKind, Result};
@@ -65,7 +64,7 @@ pub struct Engine {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
     tenants: Mutex<LruCache<String, Arc<Semaphore>>>,
-    stop: Arc<AtomicBool>,
+    clock: Arc<Clock>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -84,12 +83,12 @@ impl Engine {
             .thread_name("component")
             .enable_time()
             .build()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (clock, stopped) = (wasmtime.clone(), stop.clone());
+        let clock = Arc::new(Clock::default());
+        let (ticking, ticked) = (clock.clone(), wasmtime.clone());
         std::thread::Builder::new().name("component-clock".into()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
+            while ticking.wait_for_calls() {
                 std::thread::sleep(TICK);
-                clock.increment_epoch();
+                ticked.increment_epoch();
             }
         })?;
         Ok(Arc::new(Engine {
@@ -101,7 +100,7 @@ impl Engine {
             tenants: Mutex::new(LruCache::new(
                 std::num::NonZeroUsize::new(TENANTS).unwrap_or(std::num::NonZeroUsize::MIN),
             )),
-            stop,
+            clock,
         }))
     }
 
@@ -114,13 +113,14 @@ impl Engine {
         let closed = |_| Error::new(ErrorKind::Unavailable(None), "the runtime is stopping");
         let of_tenant = of_tenant.acquire_owned().await.map_err(closed)?;
         let of_all = if large { self.large.clone() } else { self.small.clone() };
-        Ok(Slot { _of_tenant: of_tenant, _of_all: of_all.acquire_owned().await.map_err(closed)? })
+        let of_all = of_all.acquire_owned().await.map_err(closed)?;
+        Ok(Slot { _of_tenant: of_tenant, _of_all: of_all, _timed: Timed::new(&self.clock) })
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.clock.stop();
         if let Some(threads) = self.threads.take() {
             threads.shutdown_background();
         }
@@ -171,6 +171,61 @@ impl<T> Future for AbortOnDrop<T> {
 pub(crate) struct Slot {
     _of_tenant: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
+    _timed: Timed,
+}
+
+/// What the clock has to measure: it stands still while no call runs, so that an idle program is idle.
+#[derive(Debug, Default)]
+struct Clock {
+    calls: Mutex<Calls>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    running: usize,
+    stopped: bool,
+}
+
+impl Clock {
+    /// Waits until a call runs; false once the engine is gone.
+    fn wait_for_calls(&self) -> bool {
+        let idle = |calls: &mut Calls| calls.running == 0 && !calls.stopped;
+        let calls = self.wake.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        !calls.stopped
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        // A number and a flag.
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that the clock measures, until it is dropped.
+#[derive(Debug)]
+struct Timed(Arc<Clock>);
+
+impl Timed {
+    fn new(clock: &Arc<Clock>) -> Timed {
+        let mut calls = clock.lock();
+        calls.running += 1;
+        if calls.running == 1 {
+            clock.wake.notify_one();
+        }
+        drop(calls);
+        Timed(clock.clone())
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+    }
 }
 
 /// What decides how a component is compiled and run; compiled code belongs to exactly one such configuration.

@@ -31,6 +31,9 @@ const UNIT_BYTES: u64 = 32 << 10;
 /// connection's worth of time fairly.
 pub(crate) const PART_BYTES: u64 = 8 << 20;
 
+/// Ranges into which what is fetched ahead is divided, so that they are under way side by side.
+const PARTS: u64 = 8;
+
 /// The smallest range that is fetched ahead.
 const SMALLEST_PART_BYTES: u64 = 512 << 10;
 
@@ -130,7 +133,7 @@ impl Content {
         if self.gap(&flights, Span::new(reach.at, half - reach.at)).is_none() {
             return;
         }
-        let part_bytes = (reach.ahead_bytes / 4).next_power_of_two().clamp(SMALLEST_PART_BYTES, PART_BYTES);
+        let part_bytes = (reach.ahead_bytes / PARTS).next_power_of_two().clamp(SMALLEST_PART_BYTES, PART_BYTES);
         let mut at = reach.at;
         while let Some(gap) = self.gap(&flights, Span::new(at, end - at)) {
             let Some(slot) = way.budget.slot(&way.tenant, self.number) else { return };
@@ -246,8 +249,11 @@ impl Content {
     }
 
     async fn fly(&self, way: &Way, span: Span, told: &watch::Sender<Option<Result<()>>>) -> Result<()> {
-        let (object, scope) = (self.object.clone(), way.scope.clone());
-        tokio::task::spawn_blocking(move || scope.admit_fetch(&object, span.size)).await.map_err(Error::internal)??;
+        if !way.scope.try_admit(span.size) {
+            let (object, scope) = (self.object.clone(), way.scope.clone());
+            let admitted = tokio::task::spawn_blocking(move || scope.admit_fetch(&object, span.size));
+            admitted.await.map_err(Error::internal)??;
+        }
         let epoch = self.object.epoch();
         let node = self.source().node();
         let mut body = in_time(way.storage.read(&node, span)).await??;

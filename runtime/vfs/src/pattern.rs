@@ -2,8 +2,8 @@
 //!
 //! It fetches nothing. A handle is taken for several *streams*, each a reader that goes on where it was: a player that
 //! reads two tracks of one file, a database that scans while it looks things up. A read that continues a stream widens
-//! that stream's window to twice what it has read so far, up to a limit; whoever stops early has made us fetch at most
-//! twice as much as was read. A read that continues nothing begins a stream of its own and gets what it asks for, rounded
+//! that stream's window to four times what it has read so far, up to a limit: over a line with a delay, each round trip
+//! then brings several times what the one before brought. Whoever stops early has made us fetch that much more. A read that continues nothing begins a stream of its own and gets what it asks for, rounded
 //! to what a request is worth, and nothing ahead. The kernel sends the pieces of one read side by side, so a piece that
 //! comes a little out of order is no jump.
 
@@ -72,7 +72,7 @@ impl Pattern {
         }
         self.streams.push(stream);
         let is_sequential = continued.is_some() && stream.read_bytes >= SEQUENTIAL_BYTES;
-        let ahead_bytes = if is_sequential { (2 * stream.read_bytes).min(most_ahead_bytes) } else { 0 };
+        let ahead_bytes = if is_sequential { stream.read_bytes.saturating_mul(4).min(most_ahead_bytes) } else { 0 };
         let miss_bytes = if offset == 0 { size.max(BEGINNING_BYTES) } else { size };
         // Of what lies ahead a miss takes its share; the rest comes beside it.
         Reach { miss_bytes: miss_bytes.max(ahead_bytes / 4), ahead_bytes, at: stream.end }
@@ -90,7 +90,7 @@ mod tests {
     fn a_sequential_reader_gets_more_and_more_ahead() {
         let mut pattern = Pattern::default();
         let ahead: Vec<u64> = (0..1000).map(|step| pattern.note(step * READ, READ, MOST).ahead_bytes).collect();
-        assert_eq!(ahead[..3], [0, 4 * READ, 6 * READ]);
+        assert_eq!(ahead[..3], [0, 8 * READ, 12 * READ]);
         assert!(ahead.is_sorted() && ahead.last() == Some(&MOST));
     }
 
@@ -110,7 +110,7 @@ mod tests {
             pattern.note(step * READ, READ, MOST);
             pattern.note((1 << 40) + step * READ, READ, MOST);
         }
-        assert_eq!(pattern.note(80 * READ, READ, MOST).ahead_bytes, 2 * 81 * READ);
+        assert_eq!(pattern.note(80 * READ, READ, MOST).ahead_bytes, 4 * 81 * READ);
     }
 
     #[test]
@@ -120,6 +120,6 @@ mod tests {
             pattern.note((2 * pair + 1) * READ, READ, MOST);
             pattern.note(2 * pair * READ, READ, MOST);
         }
-        assert_eq!(pattern.note(80 * READ, READ, MOST).ahead_bytes, 2 * 81 * READ);
+        assert_eq!(pattern.note(80 * READ, READ, MOST).ahead_bytes, 4 * 81 * READ);
     }
 }
