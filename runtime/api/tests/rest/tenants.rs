@@ -21,6 +21,9 @@ fn requests(backend: &str, mount: &str) -> Vec<(&'static str, String, Option<Val
         ("GET", format!("/api/v1/mounts/{mount}"), None),
         ("PATCH", format!("/api/v1/mounts/{mount}"), Some(json!({"vfs_config": {"cache_mode": "off"}}))),
         ("PATCH", format!("/api/v1/mounts/{mount}"), Some(json!({"vfs_config": 1}))),
+        ("GET", format!("/api/v1/mounts/{mount}/pins"), None),
+        ("PUT", format!("/api/v1/mounts/{mount}/pins"), Some(json!({"paths": ["a"]}))),
+        ("PUT", format!("/api/v1/mounts/{mount}/pins"), Some(json!({"paths": 1}))),
         ("DELETE", format!("/api/v1/mounts/{mount}"), None),
         ("DELETE", format!("/api/v1/mounts/{mount}?force=true"), None),
     ]
