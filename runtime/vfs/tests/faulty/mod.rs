@@ -166,6 +166,11 @@ impl Faulty {
 
     /// Someone else puts content there, past everything.
     pub(crate) async fn put(&self, path: &str, content: &'static [u8]) {
+        self.replace(path, content).await;
+    }
+
+    /// The same, with content of the moment.
+    pub(crate) async fn replace(&self, path: &str, content: &[u8]) {
         let intent = WriteIntent {
             path: Path::parse(path).unwrap(),
             existing: None,
@@ -175,8 +180,27 @@ impl Faulty {
         if let Some(entry) = self.inner.stat(&intent.path).await.unwrap() {
             self.inner.remove_file(&Node::of(intent.path.clone(), &entry)).await.unwrap();
         }
-        let content = Arc::new(MemorySource(Bytes::from_static(content)));
+        let content = Arc::new(MemorySource(Bytes::copy_from_slice(content)));
         self.inner.write(&intent, content, Arc::new(WriteLogNone)).await.unwrap();
+    }
+
+    /// All that the storage below has: content, or none for a directory.
+    pub(crate) async fn everything(&self) -> std::collections::BTreeMap<String, Option<Vec<u8>>> {
+        let mut everything = std::collections::BTreeMap::new();
+        let mut left = vec![Path::ROOT];
+        while let Some(directory) = left.pop() {
+            let page = self.inner.list(&directory, None).await.unwrap();
+            assert!(page.next.is_none(), "a small storage has one page");
+            for entry in page.entries {
+                let path = directory.child(&entry.name).unwrap();
+                let content = if entry.kind == Kind::File { self.stored(&path).await } else { None };
+                everything.insert(path.to_string(), content);
+                if entry.kind == Kind::Directory {
+                    left.push(path);
+                }
+            }
+        }
+        everything
     }
 
     /// From now on, every page of a list but the first fails.

@@ -19,26 +19,77 @@ const SLOTS: usize = 3;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Open { slot: usize, path: usize, how: How },
-    Write { slot: usize, offset: u64, size: usize, seed: u8 },
-    Read { slot: usize },
-    Cut { slot: usize, size: u64 },
-    Sync { slot: usize },
-    Close { slot: usize },
+    Open {
+        slot: usize,
+        path: usize,
+        how: How,
+    },
+    Write {
+        slot: usize,
+        offset: u64,
+        size: usize,
+        seed: u8,
+    },
+    Read {
+        slot: usize,
+    },
+    Cut {
+        slot: usize,
+        size: u64,
+    },
+    Sync {
+        slot: usize,
+    },
+    Close {
+        slot: usize,
+    },
     /// Opened, written and closed.
-    Edit { path: usize, offset: u64, size: usize, seed: u8 },
+    Edit {
+        path: usize,
+        offset: u64,
+        size: usize,
+        seed: u8,
+    },
     /// Written through memory.
-    Map { path: usize, offset: u64, size: usize, seed: u8 },
-    CutPath { path: usize, size: u64 },
-    ReadPath { path: usize },
-    Rename { from: usize, to: usize },
-    Unlink { path: usize },
-    MakeDirectory { path: usize },
-    RemoveDirectory { path: usize },
-    List { path: usize },
+    Map {
+        path: usize,
+        offset: u64,
+        size: usize,
+        seed: u8,
+    },
+    CutPath {
+        path: usize,
+        size: u64,
+    },
+    ReadPath {
+        path: usize,
+    },
+    Rename {
+        from: usize,
+        to: usize,
+    },
+    Unlink {
+        path: usize,
+    },
+    MakeDirectory {
+        path: usize,
+    },
+    RemoveDirectory {
+        path: usize,
+    },
+    List {
+        path: usize,
+    },
     /// Someone else writes a file at the storage, while nobody here has anything open.
-    Elsewhere { path: usize, size: usize, seed: u8 },
-    Disturb { fails: u64, loses: u64 },
+    Elsewhere {
+        path: usize,
+        size: usize,
+        seed: u8,
+    },
+    Disturb {
+        fails: u64,
+        loses: u64,
+    },
     Crash,
     Drain,
 }
