@@ -21,7 +21,7 @@ import tomllib
 import urllib.request
 
 # What the mount is asked for.
-CONFIG = {"uid": 0, "gid": 0}
+CONFIG = {"uid": 0, "gid": 0, "attributes": "sidecar"}
 # What Linux has: with it, ext4 passes everything.
 SUITE = """
 [features]
@@ -91,6 +91,7 @@ def run(stack, work, binary, components):
     # Other users walk through here.
     for directory in [work, *place.relative_to(work).parents]:
         (work / directory).chmod(0o755)
+    place.chmod(0o755)
     (work / "suite.toml").write_text(SUITE)
     suite = ["pjdfstest", "--configuration-file", work / "suite.toml", "--path", place]
     done = subprocess.run(suite, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
@@ -119,7 +120,8 @@ def tell(outcomes, explained):
     row = lambda name, counts: f"| {name} | " + " | ".join(str(counts[outcome]) for outcome in OUTCOMES) + " |"
     lines = [
         "# POSIX", "",
-        "What `./just posix` finds: [pjdfstest](https://crates.io/crates/pjdfstest) 0.2.2 on a mount of a local folder. It writes this page.", "",
+        "What `./just posix` finds: [pjdfstest](https://crates.io/crates/pjdfstest) 0.2.2 on a mount of a local folder with a sidecar",
+        '(`attributes: "sidecar"`). It writes this page.', "",
         "| group | passed | failed | skipped |", "|---|---|---|---|",
         *(row(name, groups[name]) for name in sorted(groups)), row("**all**", total), "",
         "Skipped is what this kind of system does not have (file flags, ACLs of NFS, times of birth) or what the recipe does not",

@@ -44,7 +44,7 @@ pub use catalog::{Catalog, api_default, api_type};
 pub use doors::{Backends, MountError, Mounts, Pending, Pin, State, Status, Trial, Use};
 pub use observe::{Metrics, admin_router};
 pub use openapi::document;
-pub use vfs_config::{CacheMode, Close, VfsConfig};
+pub use vfs_config::{Attributes, CacheMode, Close, VfsConfig};
 
 /// What the API stands on. Cheap to clone.
 #[derive(Clone)]

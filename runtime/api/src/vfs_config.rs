@@ -32,6 +32,15 @@ pub enum Close {
     Uploaded,
 }
 
+/// What becomes of attributes that a provider cannot hold, and of names such as links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attributes {
+    /// They are kept nowhere.
+    Off,
+    /// They are kept on this machine.
+    Sidecar,
+}
+
 /// How a mount caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VfsConfig {
@@ -53,6 +62,8 @@ pub struct VfsConfig {
     pub gid: Option<u32>,
     /// How many bytes a sequential reader is fetched ahead at most; 0 for none.
     pub read_ahead_max: u64,
+    /// What becomes of attributes that a provider cannot hold.
+    pub attributes: Attributes,
 }
 
 impl Default for VfsConfig {
@@ -67,6 +78,7 @@ impl Default for VfsConfig {
             uid: None,
             gid: None,
             read_ahead_max: 64 << 20,
+            attributes: Attributes::Off,
         }
     }
 }
@@ -78,8 +90,7 @@ const MODES: [(&str, CacheMode); 4] = [
     ("full", CacheMode::Full),
 ];
 const CLOSES: [(&str, Close); 2] = [("journalled", Close::Journalled), ("uploaded", Close::Uploaded)];
-/// Attributes that a provider cannot hold are kept nowhere.
-const ATTRIBUTES: &str = "off";
+const ATTRIBUTES: [(&str, Attributes); 2] = [("off", Attributes::Off), ("sidecar", Attributes::Sidecar)];
 /// The most that may be asked for, in bytes: more than a fast line to the other side of the world has under way.
 const MOST_READ_AHEAD: u64 = 1 << 30;
 
@@ -108,9 +119,7 @@ impl VfsConfig {
             "close" => self.close = if null { default.close } else { choice(&CLOSES, value)? },
             "uid" => self.uid = if null { None } else { Some(owner(value)?) },
             "gid" => self.gid = if null { None } else { Some(owner(value)?) },
-            // Known, shown and fixed: what would have no effect is refused, not kept.
-            "attributes" if null || value == ATTRIBUTES => {}
-            "attributes" => return Err(format!("must be {ATTRIBUTES}: nothing else has an effect yet")),
+            "attributes" => self.attributes = if null { default.attributes } else { choice(&ATTRIBUTES, value)? },
             "read_ahead_max" => {
                 let wanted = if null { Some(default.read_ahead_max) } else { bytes(value)? };
                 self.read_ahead_max = wanted.unwrap_or(0);
@@ -134,7 +143,7 @@ impl VfsConfig {
             close: name(&CLOSES, self.close),
             uid: self.uid,
             gid: self.gid,
-            attributes: ATTRIBUTES,
+            attributes: name(&ATTRIBUTES, self.attributes),
             read_ahead_max: self.read_ahead_max,
         }
     }
@@ -236,9 +245,9 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_no_effect_is_refused() {
-        let problems = parse(json!({"attributes": "sidecar"})).unwrap_err();
-        assert!(problems[0].message.ends_with("nothing else has an effect yet"), "{problems:?}");
+    fn attributes_are_kept_on_this_machine_only_where_that_is_asked_for() {
+        assert_eq!(VfsConfig::default().attributes, Attributes::Off);
+        assert_eq!(parse(json!({"attributes": "sidecar"})).unwrap().attributes, Attributes::Sidecar);
         let given = json!({"attributes": "off", "read_ahead_max": "64M"});
         assert_eq!(parse(given), Ok(VfsConfig::default()));
         assert_eq!(parse(json!({"attributes": null, "read_ahead_max": null})), Ok(VfsConfig::default()));
@@ -254,7 +263,7 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_set_again() {
         let config =
-            parse(json!({"cache_mode": "full", "cache_max_age": "off", "uid": 1000, "read_only": true})).unwrap();
+            parse(json!({"cache_mode": "full", "cache_max_age": "off", "uid": 1000, "attributes": "sidecar"})).unwrap();
         assert_eq!(VfsConfig::parse(serde_json::to_value(config.show()).unwrap().as_object().unwrap()), Ok(config));
     }
 

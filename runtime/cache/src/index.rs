@@ -248,6 +248,37 @@ impl Index {
         }
     }
 
+    /// Up to `most` records whose key begins with `prefix`, in order, from the key `from` on, which begins with it too.
+    /// Everyone else waits meanwhile: ask for few.
+    pub(crate) fn page(&self, table: Table, prefix: &str, from: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>> {
+        let state = self.shared.state();
+        let mut stored = self.shared.store.range_from(table, from)?.within(prefix);
+        let mut changed = state.overlay.from(table, from).take_while(|(key, _)| key.starts_with(prefix)).peekable();
+        let mut record = stored.next()?;
+        let mut page = Vec::new();
+        while page.len() < most {
+            match (changed.peek(), &record) {
+                (Some((key, _)), Some((stored_key, _))) if stored_key.value() == key.as_str() => {
+                    record = stored.next()?
+                }
+                (Some((key, _)), Some((stored_key, value))) if stored_key.value() < key.as_str() => {
+                    page.push((stored_key.value().to_owned(), value.value().to_vec()));
+                    record = stored.next()?;
+                }
+                (Some(_), _) => {
+                    let Some((key, value)) = changed.next() else { break };
+                    page.extend(value.as_ref().map(|value| (key.clone(), value.to_vec())));
+                }
+                (None, Some((stored_key, value))) => {
+                    page.push((stored_key.value().to_owned(), value.value().to_vec()));
+                    record = stored.next()?;
+                }
+                (None, None) => break,
+            }
+        }
+        Ok(page)
+    }
+
     /// Puts a commit that is too large for the log into the store, with all that comes before it.
     fn commit_directly(&self, ops: Vec<Op>, condition: impl Fn(&State) -> Result<bool>) -> Result<Option<Pending>> {
         let shared = &self.shared;

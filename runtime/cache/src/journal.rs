@@ -7,7 +7,7 @@
 //! the index does not accept did not happen. If waiting fails, the change stays as one whose answer was lost, and every
 //! later one is refused until the index caught up, which it tries to by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use causeway_storage::{Entry, Kind, Node, Notes, Path, Result, Timestamp, Version};
@@ -20,6 +20,7 @@ use crate::numbers::Numbers;
 use crate::object::ObjectRecord;
 use crate::quarantine::Quarantine;
 use crate::secured::Secured;
+use crate::sidecar::Tally;
 
 /// What was last known to stand at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,8 +187,8 @@ pub struct Intent {
 /// The journal of one backend.
 #[derive(Debug)]
 pub struct Journal {
-    index: Arc<Index>,
-    scope: String,
+    pub(crate) index: Arc<Index>,
+    pub(crate) scope: String,
     numbers: Arc<Numbers>,
     log: Mutex<Log>,
     revision: watch::Sender<u64>,
@@ -219,6 +220,7 @@ impl Journal {
         for (table, key, value) in damaged {
             quarantine.take_record(&index, table, &key, &value)?;
         }
+        log.kept = Tally::load(&index, scope)?;
         Ok(Journal { index, scope: scope.to_owned(), numbers, log: Mutex::new(log), revision: watch::Sender::new(0) })
     }
 
@@ -236,7 +238,7 @@ impl Journal {
     /// Changes the log in one step. `decide` sees the log as it is and says what to change; if it fails, nothing is.
     pub fn change<R>(&self, decide: impl FnOnce(&mut Batch<'_>) -> Result<R>) -> Result<(R, Commit)> {
         let mut log = self.lock();
-        let mut batch = Batch { log: &log, journal: self, changes: Vec::new(), ops: Vec::new(), is_numbered: false };
+        let mut batch = Batch::new(&log, self);
         // Where nothing new is accepted, what takes something away still is.
         let prepared = self.numbers.prepare();
         let answer = decide(&mut batch)?;
@@ -244,7 +246,8 @@ impl Journal {
             prepared?;
         }
         batch.drop_secured();
-        let (changes, ops) = (batch.changes, batch.ops);
+        batch.note_kept();
+        let (changes, ops, kept) = (batch.changes, batch.ops, batch.tally);
         // What is put here and names a file is there already, or makes no promise about it yet.
         let commit = if ops.is_empty() { None } else { Some(self.index.commit(ops, false)?) };
         for change in changes {
@@ -257,6 +260,7 @@ impl Journal {
                 Change::SetTime(path, None) => drop(log.times.remove(&path)),
             }
         }
+        log.kept = kept;
         drop(log);
         self.revision.send_modify(|revision| *revision += 1);
         Ok((answer, Commit(commit)))
@@ -285,7 +289,7 @@ impl Journal {
         self.revision.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Log> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Log> {
         // Nothing under this lock panics half way through a change: `decide` only collects.
         self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -325,14 +329,29 @@ enum Change {
 
 /// A change of the journal being put together.
 pub struct Batch<'a> {
-    log: &'a Log,
-    journal: &'a Journal,
+    pub(crate) log: &'a Log,
+    pub(crate) journal: &'a Journal,
     changes: Vec<Change>,
-    ops: Vec<Op>,
+    pub(crate) ops: Vec<Op>,
+    /// What the sidecar keeps, as this batch left it.
+    pub(crate) kept: HashMap<String, Option<Arc<[u8]>>>,
+    pub(crate) tally: Tally,
     is_numbered: bool,
 }
 
 impl<'a> Batch<'a> {
+    fn new(log: &'a Log, journal: &'a Journal) -> Batch<'a> {
+        Batch {
+            log,
+            journal,
+            changes: Vec::new(),
+            ops: Vec::new(),
+            kept: HashMap::new(),
+            tally: log.kept,
+            is_numbered: false,
+        }
+    }
+
     /// The intents as they are before this change.
     pub fn intents(&self) -> &'a BTreeMap<u64, Intent> {
         self.log.intents()

@@ -10,6 +10,7 @@ use std::ops::{Bound, Range};
 use causeway_storage::{Path, Timestamp};
 
 use crate::journal::Intent;
+use crate::sidecar::Tally;
 
 /// The log of one backend.
 #[derive(Debug, Default)]
@@ -20,6 +21,7 @@ pub struct Log {
     writes: HashMap<u64, u64>,
     pub(crate) directories: BTreeSet<Path>,
     pub(crate) times: BTreeMap<Path, Timestamp>,
+    pub(crate) kept: Tally,
 }
 
 impl Log {

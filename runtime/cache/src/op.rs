@@ -32,11 +32,15 @@ pub(crate) enum Table {
     Known,
     /// Paths whose content is to stay here.
     Pins,
+    /// What providers cannot hold of files and directories, and names that they do not have.
+    Kept,
+    /// Extended attributes.
+    Extended,
 }
 
 impl Table {
     /// By their numbers, which are on disk.
-    pub(crate) const ALL: [Table; 10] = [
+    pub(crate) const ALL: [Table; 12] = [
         Table::Objects,
         Table::Intents,
         Table::Progress,
@@ -47,6 +51,8 @@ impl Table {
         Table::Meta,
         Table::Known,
         Table::Pins,
+        Table::Kept,
+        Table::Extended,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -61,6 +67,8 @@ impl Table {
             Table::Meta => "meta",
             Table::Known => "known",
             Table::Pins => "pins",
+            Table::Kept => "kept",
+            Table::Extended => "extended",
         }
     }
 }

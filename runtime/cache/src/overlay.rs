@@ -48,6 +48,13 @@ impl Overlay {
         found.map(|(key, (_, value))| (key.clone(), value.clone())).collect()
     }
 
+    /// The changed records of a table from this key on, in order of keys.
+    pub(crate) fn from(&self, table: Table, from: &str) -> impl Iterator<Item = (&String, &Value)> {
+        let changes = self.tables.get(table as usize).into_iter();
+        let from = changes.flat_map(move |changes| changes.range::<str, _>((Bound::Included(from), Bound::Unbounded)));
+        from.map(|(key, (_, value))| (key, value))
+    }
+
     /// The first changed record whose key is `from` or comes after it.
     pub(crate) fn next(&self, table: Table, from: &str) -> Option<(String, Value)> {
         let mut changes = self.tables.get(table as usize)?.range::<str, _>((Bound::Included(from), Bound::Unbounded));

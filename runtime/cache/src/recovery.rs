@@ -260,6 +260,7 @@ mod tests {
         bytes
     }
 
+    // semantics: A file that was closed survives a loss of power.
     #[test]
     fn a_small_file_that_was_closed_survives_although_its_file_is_gone_empty_or_torn() {
         for lost in [None, Some(&b""[..]), Some(b"hel"), Some(b"\0\0\0\0\0"), Some(b"\0\0\0\0\0\0\0")] {
@@ -278,6 +279,7 @@ mod tests {
         }
     }
 
+    // semantics: What was written and not closed survives the end of the process, and may be lost when the machine ends.
     #[test]
     fn what_was_written_after_the_last_close_survives_the_process_and_is_set_aside_after_a_power_loss() {
         let mut machine = Machine::new();

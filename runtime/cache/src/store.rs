@@ -75,7 +75,7 @@ impl Store {
 
     /// Begins to look at the records whose key begins with `prefix`; what changes from now on is not seen.
     pub(crate) fn range(&self, table: Table, prefix: &str) -> Result<Records> {
-        Ok(Records { prefix: prefix.to_owned(), ..self.range_from(table, prefix)? })
+        Ok(self.range_from(table, prefix)?.within(prefix))
     }
 
     /// As [`Store::range`], with the records whose key is `from` or comes after it.
@@ -146,6 +146,11 @@ pub(crate) struct Records {
 pub(crate) type Record = (AccessGuard<'static, &'static str>, AccessGuard<'static, &'static [u8]>);
 
 impl Records {
+    /// Those of them whose key begins with `prefix`, from the first on.
+    pub(crate) fn within(self, prefix: &str) -> Records {
+        Records { prefix: prefix.to_owned(), ..self }
+    }
+
     /// The next record, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<Record>> {
         let record = self.range.next().transpose().map_err(broken)?;

@@ -29,6 +29,10 @@ pub(crate) fn errno(error: &VfsError) -> Errno {
         VfsError::ReadOnly => Errno::EROFS,
         VfsError::BadHandle => Errno::EBADF,
         VfsError::LongName => Errno::ENAMETOOLONG,
+        VfsError::NoAttribute => Errno::ENODATA,
+        VfsError::LongAttribute => Errno::ERANGE,
+        VfsError::LargeAttribute => Errno::E2BIG,
+        VfsError::NotKept => Errno::EPERM,
         VfsError::BadName => Errno::EINVAL,
     }
 }

@@ -13,13 +13,14 @@ use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
 use causeway_storage::{ErrorKind, Kind, Room};
-use causeway_vfs::{Attributes, OpenMode, SetAttributes, Vfs, VfsError};
+use causeway_vfs::{Attributes, AttributesMode, KeptKind, Maker, OpenMode, SetAttributes, Vfs, VfsError};
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
     KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, XattrFlags};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -92,6 +93,21 @@ impl Requests {
         }));
     }
 
+    /// Whether what providers do not hold is kept.
+    fn keeps(&self) -> bool {
+        self.vfs.config().attributes == AttributesMode::Sidecar
+    }
+
+    /// How extended attributes are refused, if they are. A kernel that is told that there are none never asks again, which
+    /// makes listing quicker: a mount that never kept any says so. Where they were kept before, it will ask again.
+    fn no_extended(&self) -> Option<Errno> {
+        match (self.keeps(), self.vfs.has_kept()) {
+            (true, _) => None,
+            (false, true) => Some(Errno::EOPNOTSUPP),
+            (false, false) => Some(Errno::ENOSYS),
+        }
+    }
+
     /// Carries work as far as it goes without waiting, and the rest out in a task.
     fn start(&self, mut work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let _within = self.runtime.enter();
@@ -105,24 +121,29 @@ impl Requests {
 impl Look {
     fn attributes(self, number: u64, shown: &Attributes) -> FileAttr {
         let modified = shown.modified.map_or(self.since, SystemTime::from);
-        let (kind, perm, nlink) = match shown.kind {
-            Kind::File => (FileType::RegularFile, 0o600, u32::from(shown.has_name)),
-            Kind::Directory => (FileType::Directory, 0o700, 2),
+        let (perm, nlink) = match shown.kind {
+            Kind::File => (0o600, u32::from(shown.has_name)),
+            Kind::Directory => (0o700, 2),
+        };
+        let kept = shown.kept.as_deref();
+        let rdev = match kept.map(|kept| &kept.kind) {
+            Some(KeptKind::Character { device } | KeptKind::Block { device }) => *device,
+            _ => 0,
         };
         FileAttr {
             ino: INodeNo(number),
             size: shown.size,
             blocks: shown.size.div_ceil(512),
-            atime: modified,
+            atime: kept.and_then(|kept| kept.accessed).map_or(modified, SystemTime::from),
             mtime: modified,
-            ctime: modified,
+            ctime: kept.and_then(|kept| kept.changed).map_or(modified, SystemTime::from),
             crtime: modified,
-            kind,
-            perm,
+            kind: kind_of(shown),
+            perm: kept.and_then(|kept| kept.mode).map_or(perm, |mode| mode as u16),
             nlink,
-            uid: self.uid,
-            gid: self.gid,
-            rdev: 0,
+            uid: kept.and_then(|kept| kept.uid).unwrap_or(self.uid),
+            gid: kept.and_then(|kept| kept.gid).unwrap_or(self.gid),
+            rdev,
             blksize: BLOCK_BYTES,
             flags: 0,
         }
@@ -192,7 +213,7 @@ impl Filesystem for Requests {
         uid: Option<u32>,
         gid: Option<u32>,
         size: Option<u64>,
-        _atime: Option<TimeOrNow>,
+        atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
         fh: Option<FileHandle>,
@@ -202,24 +223,28 @@ impl Filesystem for Requests {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let look = self.look;
-        if uid.is_some_and(|uid| uid != look.uid) || gid.is_some_and(|gid| gid != look.gid) {
+        let (look, keeps) = (self.look, self.keeps());
+        if !keeps && (uid.is_some_and(|uid| uid != look.uid) || gid.is_some_and(|gid| gid != look.gid)) {
             return reply.error(Errno::EPERM);
         }
-        let modified = mtime.map(|time| match time {
+        let time = |time| match time {
             TimeOrNow::SpecificTime(time) => time.into(),
             TimeOrNow::Now => SystemTime::now().into(),
-        });
+        };
+        let mut set = SetAttributes { size, modified: mtime.map(time), ..SetAttributes::default() };
+        if keeps {
+            set = SetAttributes { accessed: atime.map(time), mode, uid, gid, ..set };
+        }
         self.answer(move |vfs| async move {
             let shown = vfs.attributes(ino.0).await;
-            if let (Some(mode), Ok(shown)) = (mode, &shown)
+            if let (Some(mode), Ok(shown), false) = (mode, &shown, keeps)
                 && !can_have(shown.kind, mode)
             {
                 return reply.error(Errno::EPERM);
             }
-            let changed = match (size, modified) {
-                (None, None) => shown,
-                _ => vfs.set_attributes(ino.0, fh.map(|fh| fh.0), SetAttributes { size, modified }).await,
+            let changed = match set == SetAttributes::default() {
+                true => shown,
+                false => vfs.set_attributes(ino.0, fh.map(|fh| fh.0), set).await,
             };
             match changed {
                 Ok(shown) => reply.attr(&vfs.fresh_for(ino.0, None), &look.attributes(ino.0, &shown)),
@@ -228,16 +253,122 @@ impl Filesystem for Requests {
         });
     }
 
-    fn mkdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
-        let (look, name) = (self.look, text(name));
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let (look, name, maker) = (self.look, text(name), maker(req, mode, umask));
         self.answer(move |vfs| async move {
-            match async { vfs.make_directory(parent.0, &name?).await }.await {
-                Ok((number, shown)) => {
-                    reply.entry(&vfs.fresh_for(number, None), &look.attributes(number, &shown), Generation(0));
-                }
+            let made = async { vfs.make_directory_as(parent.0, &name?, Some(maker)).await }.await;
+            entry(&vfs, look, made, reply);
+        });
+    }
+
+    fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &std::path::Path, reply: ReplyEntry) {
+        // The mode of a link is never looked at; this is what others show.
+        let (look, name, maker) = (self.look, text(name), maker(req, 0o777, 0));
+        let target = text(target.as_os_str());
+        self.answer(move |vfs| async move {
+            let made = async {
+                let kind = KeptKind::Link { target: target? };
+                vfs.make_kept(parent.0, &name?, kind, maker).await
+            };
+            entry(&vfs, look, made.await, reply);
+        });
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        self.answer(move |vfs| async move {
+            match vfs.read_link(ino.0).await {
+                Ok(target) => reply.data(target.as_bytes()),
                 Err(error) => reply.error(told(&error)),
             }
         });
+    }
+
+    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
+        let (look, name, maker) = (self.look, text(name), maker(req, mode, umask));
+        let kind = match rustix::fs::FileType::from_raw_mode(mode) {
+            rustix::fs::FileType::RegularFile => None,
+            rustix::fs::FileType::Fifo => Some(KeptKind::Fifo),
+            rustix::fs::FileType::Socket => Some(KeptKind::Socket),
+            rustix::fs::FileType::CharacterDevice => Some(KeptKind::Character { device: rdev }),
+            rustix::fs::FileType::BlockDevice => Some(KeptKind::Block { device: rdev }),
+            _ => return reply.error(Errno::EINVAL),
+        };
+        self.answer(move |vfs| async move {
+            let made = async {
+                let Some(kind) = kind else {
+                    let writes = OpenMode { write: true, ..OpenMode::default() };
+                    let (number, shown, handle) = vfs.create_as(parent.0, &name?, writes, true, Some(maker)).await?;
+                    let flushed = vfs.flush(handle).await;
+                    vfs.release(handle).await;
+                    return flushed.map(|()| (number, shown));
+                };
+                vfs.make_kept(parent.0, &name?, kind, maker).await
+            };
+            entry(&vfs, look, made.await, reply);
+        });
+    }
+
+    fn link(&self, _req: &Request, _ino: INodeNo, _parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
+        // No provider has two names for one file, and a sidecar that made two of one would have to keep its content.
+        reply.error(Errno::EPERM);
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if let Some(refused) = self.no_extended() {
+            return reply.error(refused);
+        }
+        let name = text(name);
+        self.answer(move |vfs| async move {
+            extended(reply, size, async { vfs.extended(ino.0, &name?).await }.await);
+        });
+    }
+
+    fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        if let Some(refused) = self.no_extended() {
+            return reply.error(refused);
+        }
+        let is_root = req.uid() == 0;
+        self.answer(move |vfs| async move {
+            let names = vfs.extended_names(ino.0).await.map(|names| {
+                // Those of root are nobody else's to know.
+                let shown = names.into_iter().filter(|name| is_root || !name.starts_with("trusted."));
+                shown.flat_map(|name| [name.into_bytes(), vec![0]].concat()).collect()
+            });
+            extended(reply, size, names);
+        });
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        if let Some(refused) = self.no_extended() {
+            return reply.error(refused);
+        }
+        let exists = match XattrFlags::from_bits(flags as u32) {
+            Some(flags) if flags.is_empty() => None,
+            Some(XattrFlags::CREATE) => Some(false),
+            Some(XattrFlags::REPLACE) => Some(true),
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let (name, value) = (text(name), value.to_vec());
+        self.answer(move |vfs| async move {
+            empty(reply, async { vfs.set_extended(ino.0, &name?, value, exists).await }.await);
+        });
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if let Some(refused) = self.no_extended() {
+            return reply.error(refused);
+        }
+        let name = text(name);
+        self.answer(move |vfs| async move { empty(reply, async { vfs.remove_extended(ino.0, &name?).await }.await) });
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -288,18 +419,19 @@ impl Filesystem for Requests {
 
     fn create(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
-        _umask: u32,
+        mode: u32,
+        umask: u32,
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let maker = maker(req, mode, umask);
         let (look, name, mode) = (self.look, text(name), open_mode(OpenFlags(flags)));
         let (exclusive, serving) = (has(flags, OFlags::EXCL), self.serving.clone());
         self.answer(move |vfs| async move {
-            match async { vfs.create(parent.0, &name?, mode, exclusive).await }.await {
+            match async { vfs.create_as(parent.0, &name?, mode, exclusive, Some(maker)).await }.await {
                 Ok((number, _, handle)) if !serving.created(number) => {
                     vfs.release(handle).await;
                     vfs.forget(number, 1);
@@ -356,18 +488,21 @@ impl Filesystem for Requests {
     fn write(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         // A write is at most `LARGEST_WRITE` long.
         let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let now = {
+        let is_privileged = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) && self.vfs.is_privileged(ino.0);
+        let now = if is_privileged {
+            None
+        } else {
             let _within = self.runtime.enter();
             self.vfs.write_now(fh.0, offset, data)
         };
@@ -381,6 +516,9 @@ impl Filesystem for Requests {
         };
         let (vfs, bytes) = (self.vfs.clone(), data.to_vec());
         self.runtime.spawn(async move {
+            if is_privileged && let Err(error) = vfs.drop_privileges(ino.0).await {
+                return reply.error(told(&error));
+            }
             match vfs.write(fh.0, offset, bytes).await {
                 Ok(()) => reply.written(written),
                 Err(error) => reply.error(told(&error)),
@@ -541,15 +679,44 @@ fn has(flags: i32, flag: OFlags) -> bool {
 }
 
 fn kind_of(shown: &Attributes) -> FileType {
-    match shown.kind {
-        Kind::File => FileType::RegularFile,
-        Kind::Directory => FileType::Directory,
+    match (shown.kept.as_ref().map(|kept| &kept.kind), shown.kind) {
+        (Some(KeptKind::Link { .. }), _) => FileType::Symlink,
+        (Some(KeptKind::Fifo), _) => FileType::NamedPipe,
+        (Some(KeptKind::Socket), _) => FileType::Socket,
+        (Some(KeptKind::Character { .. }), _) => FileType::CharDevice,
+        (Some(KeptKind::Block { .. }), _) => FileType::BlockDevice,
+        (Some(KeptKind::File | KeptKind::Directory) | None, Kind::File) => FileType::RegularFile,
+        (Some(KeptKind::File | KeptKind::Directory) | None, Kind::Directory) => FileType::Directory,
     }
 }
 
 /// Names are UTF-8, as everywhere at providers.
 fn text(name: &OsStr) -> Result<String, VfsError> {
     name.to_str().map(str::to_owned).ok_or(VfsError::BadName)
+}
+
+/// Who asks for something to be made. The kernel leaves what the mask takes away to us where it does not do so itself.
+fn maker(req: &Request, mode: u32, umask: u32) -> Maker {
+    Maker { mode: mode & !umask & 0o7777, uid: req.uid(), gid: req.gid() }
+}
+
+fn entry(vfs: &Vfs, look: Look, outcome: Result<(u64, Attributes), VfsError>, reply: ReplyEntry) {
+    match outcome {
+        Ok((number, shown)) => {
+            reply.entry(&vfs.fresh_for(number, None), &look.attributes(number, &shown), Generation(0));
+        }
+        Err(error) => reply.error(told(&error)),
+    }
+}
+
+/// A value, or how long it is for who asks with no room.
+fn extended(reply: ReplyXattr, size: u32, value: Result<Vec<u8>, VfsError>) {
+    match value {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+        Ok(value) => reply.data(&value),
+        Err(error) => reply.error(told(&error)),
+    }
 }
 
 fn empty(reply: ReplyEmpty, outcome: Result<(), VfsError>) {

@@ -25,6 +25,7 @@ fn all_of(file: &mut File) -> Content {
     Content(bytes)
 }
 
+// semantics: What one handle writes, another reads at once.
 #[test]
 fn what_one_handle_writes_another_reads_at_once() {
     alike(|root| {
@@ -74,6 +75,7 @@ fn a_size_that_one_handle_changes_another_sees_at_once() {
     });
 }
 
+// semantics: Appends through several handles never fall upon each other.
 #[test]
 fn appends_through_several_handles_never_fall_upon_each_other() {
     alike(|root| {
@@ -119,6 +121,7 @@ fn an_append_goes_to_the_end_that_another_handle_made() {
     });
 }
 
+// semantics: A file that was renamed over lives on for who has it open.
 #[test]
 fn a_file_that_is_renamed_over_lives_on_for_who_has_it_open() {
     alike(|root| {
@@ -133,6 +136,7 @@ fn a_file_that_is_renamed_over_lives_on_for_who_has_it_open() {
     });
 }
 
+// semantics: A file that was removed lives on for who has it open.
 #[test]
 fn an_unlinked_file_is_read_written_and_cut_by_who_has_it_open() {
     alike(|root| {
@@ -197,6 +201,7 @@ fn a_file_is_written_on_while_it_and_its_directory_are_renamed() {
     });
 }
 
+// semantics: Holes, and what was cut off, read as zeroes.
 #[test]
 fn holes_and_what_was_cut_off_read_as_zeroes() {
     alike(|root| {
@@ -246,6 +251,7 @@ fn reads_at_and_past_the_end_are_short_or_empty() {
     });
 }
 
+// semantics: A file that is being read and written shows old or new blocks, never others.
 #[test]
 fn a_reader_beside_a_writer_sees_old_or_new_blocks() {
     const BLOCK: usize = 4096;
@@ -324,6 +330,7 @@ fn a_file_is_copied_within_the_kernel() {
     });
 }
 
+// semantics: A time that is set on an open file stays after its close.
 #[test]
 fn a_time_that_is_set_on_an_open_file_stays_after_its_close() {
     let time = std::time::UNIX_EPOCH + Duration::new(1_234_567_890, 123_456_789);
@@ -338,6 +345,7 @@ fn a_time_that_is_set_on_an_open_file_stays_after_its_close() {
     });
 }
 
+// semantics: A write moves the modification time of a file on.
 #[test]
 fn a_write_moves_the_time_of_a_file_on() {
     alike(|root| {

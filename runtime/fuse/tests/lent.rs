@@ -141,6 +141,7 @@ fn a_file_that_is_removed_or_replaced_lives_on_for_its_readers() {
     }
 }
 
+// semantics: What changes at the provider is a new file: who has the old one open reads that to its end.
 #[test]
 fn what_changes_at_the_provider_is_a_new_file_and_its_readers_keep_the_old() {
     let ground = with_file(b"theirs, the first");

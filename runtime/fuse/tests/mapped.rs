@@ -22,6 +22,7 @@ print(hashlib.sha256(private).hexdigest(), hashlib.sha256(shared).hexdigest(), s
     );
 }
 
+// semantics: A mapping shows what is in the file, and what is written into it is in the file.
 #[test]
 fn what_is_written_into_a_mapping_is_in_the_file() {
     alike_in_python(
@@ -89,6 +90,7 @@ print(os.pread(f.fileno(), 6, 99))
     );
 }
 
+// semantics: Processes that map the same file share it.
 #[test]
 fn two_processes_share_a_mapping() {
     alike_in_python(
@@ -179,6 +181,7 @@ print(os.pread(cached, 7, 4094))
     );
 }
 
+// semantics: Locks hold between the processes of this machine, and are told to no provider.
 #[test]
 fn a_lock_keeps_another_process_out_until_it_is_let_go() {
     alike_in_python(

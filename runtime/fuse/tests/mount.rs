@@ -138,6 +138,7 @@ fn what_is_written_is_read_back_and_uploaded() {
     assert_eq!(fs::read(fixture.at("hello.txt")).unwrap(), b"hello");
 }
 
+// semantics: A file saved by renaming another over it is never missing.
 #[test]
 fn a_file_saved_by_rename_is_never_lost() {
     let fixture = Fixture::new();
@@ -213,6 +214,7 @@ fn a_large_file_comes_back_equal_without_the_cache() {
     assert_eq!(middle, expected[40_000_000..40_000_010]);
 }
 
+// semantics: What could not be looked up is an error, never an absence.
 #[test]
 fn a_failed_look_up_is_an_error_and_not_an_absence() {
     let fixture = Fixture::new();
@@ -225,6 +227,7 @@ fn a_failed_look_up_is_an_error_and_not_an_absence() {
     assert_eq!(fs::metadata(fixture.at("x")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
 }
 
+// semantics: A directory of ten thousand entries lists each once.
 #[test]
 fn ten_thousand_entries_are_listed_each_once() {
     let fixture = Fixture::new();
@@ -240,6 +243,7 @@ fn ten_thousand_entries_are_listed_each_once() {
     assert!(names(&fixture.root()) == expected);
 }
 
+// semantics: What was not uploaded when the program ended is uploaded when it runs again.
 #[test]
 fn what_was_not_uploaded_survives_and_is_uploaded_later() {
     let mut fixture = Fixture::new();
@@ -302,6 +306,7 @@ fn an_unmount_from_outside_is_noticed() {
     mounted.unmount().unwrap();
 }
 
+// semantics: A file that was changed on both sides is kept twice: the other's under its name, ours beside it.
 #[test]
 fn a_file_changed_on_both_sides_is_kept_twice() {
     let fixture = Fixture::new();
@@ -317,6 +322,7 @@ fn a_file_changed_on_both_sides_is_kept_twice() {
     assert_eq!(fixture.volume().events().len(), 1);
 }
 
+// semantics: A directory that cannot be listed to its end is an error, never a short list.
 #[test]
 fn a_listing_that_fails_on_page_two_is_an_error_and_never_short() {
     let fixture = Fixture::new();
@@ -353,6 +359,7 @@ fn a_sequential_read_asks_for_more_and_more_and_for_nothing_twice() {
     assert_eq!(reads.iter().map(|span| span.size).sum::<u64>(), 16 << 20, "{reads:?}");
 }
 
+// semantics: A chmod that would not hold is refused; one that differs in what a mask of 077 takes away is not.
 #[test]
 fn a_mode_that_would_not_hold_is_refused_and_a_masked_one_is_not() {
     use std::os::unix::fs::PermissionsExt;
@@ -366,6 +373,7 @@ fn a_mode_that_would_not_hold_is_refused_and_a_masked_one_is_not() {
     assert_eq!(fs::metadata(fixture.at("f")).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
+// semantics: The time of a directory that was set stays over a rename and a restart.
 #[test]
 fn the_time_of_a_directory_stays_set_over_a_rename_and_a_restart() {
     let mut fixture = Fixture::new();

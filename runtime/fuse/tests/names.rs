@@ -26,6 +26,7 @@ fn furnish(root: &Path) {
     fs::create_dir(root.join("empty")).unwrap();
 }
 
+// semantics: What is refused is refused with the error number of a local disk.
 #[test]
 fn what_is_refused_is_refused_with_the_number_of_the_disk() {
     let long = "n".repeat(256);
@@ -75,6 +76,7 @@ fn what_is_refused_is_refused_with_the_number_of_the_disk() {
     });
 }
 
+// semantics: A rename goes over files and empty directories, and is one step.
 #[test]
 fn a_rename_goes_over_files_and_empty_directories() {
     alike(|root| {
@@ -86,6 +88,7 @@ fn a_rename_goes_over_files_and_empty_directories() {
     });
 }
 
+// semantics: A rename that must not replace does not.
 #[test]
 fn a_rename_that_must_not_replace_does_not() {
     alike(|root| {
@@ -111,6 +114,7 @@ fn a_name_is_free_again_once_it_is_removed() {
     });
 }
 
+// semantics: Names in any script and with odd characters are kept.
 #[test]
 fn names_in_any_script_and_with_odd_characters_are_kept() {
     alike(|root| {
@@ -160,6 +164,7 @@ fn a_directory_shows_where_it_is_and_what_is_above() {
     });
 }
 
+// semantics: What stays in a directory is listed once while other names come and go.
 #[test]
 fn what_stays_is_listed_once_while_names_come_and_go() {
     for mode in [CacheMode::Off, CacheMode::Full] {

@@ -233,6 +233,7 @@ fn sqlite_keeps_a_database_with_a_journal() {
     }
 }
 
+// semantics: SQLite keeps a database on a mount, with a journal or with a write-ahead log.
 #[test]
 fn sqlite_keeps_a_database_with_a_write_ahead_log() {
     alike_in_python(&SQLITE.replace("MODE", "wal"));

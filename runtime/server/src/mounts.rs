@@ -11,7 +11,7 @@ use causeway_api::{MountError, Mounts, Pending, State, Status};
 use causeway_fuse::{MountOptions, Mounted};
 use causeway_registry::{BackendId, Mount, MountId, MountsWanted, Registry, Tenant};
 use causeway_storage::{Error, ErrorKind, Path as Names, Result};
-use causeway_vfs::{CacheMode, Close, Vfs, VfsConfig, Volume};
+use causeway_vfs::{AttributesMode, CacheMode, Close, Vfs, VfsConfig, Volume};
 
 use crate::backends::{Pool, pending};
 use crate::point::{self, PointError};
@@ -326,5 +326,9 @@ fn vfs_config(config: &api::VfsConfig) -> VfsConfig {
             api::Close::Uploaded => Close::Uploaded,
         },
         read_ahead_max: config.read_ahead_max,
+        attributes: match config.attributes {
+            api::Attributes::Off => AttributesMode::Off,
+            api::Attributes::Sidecar => AttributesMode::Sidecar,
+        },
     }
 }

@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use causeway_cache::{Action, Batch, Commit, Intent, Seen};
+use causeway_cache::{Action, Batch, Commit, Intent, Kept, KeptKind, Seen};
 use causeway_storage::{Can, ErrorKind, Kind, Path, Timestamp};
 
 use tokio::sync::MutexGuard;
 
 use crate::VfsError;
 use crate::file::{Held, OpenFile, blocking, unknown};
+use crate::kept::Maker;
 use crate::patience::Patience;
 use crate::stale::Stale;
 use crate::view::{Place, last_touching, resolve};
@@ -27,6 +28,9 @@ const TIMES: usize = 65_536;
 /// without holding everyone else up for seconds.
 const LARGEST_RENAME: usize = 10_000;
 
+/// Bytes that the sidecar may keep of a directory that is renamed, for the same reason.
+const LARGEST_RENAME_BYTES: u64 = 16 << 20;
+
 impl Volume {
     /// Makes a file, or opens the one that is there unless it must be new. Counts a handle of it.
     pub(crate) async fn create(
@@ -34,6 +38,7 @@ impl Volume {
         path: &Path,
         exclusive: bool,
         handle: u64,
+        maker: Option<Maker>,
         patience: Patience,
     ) -> Result<Arc<OpenFile>, VfsError> {
         self.parent(path, patience).await?;
@@ -51,6 +56,8 @@ impl Volume {
         let (file, commit) = {
             let mut state = self.state();
             let (intent, commit) = self.journal().change(|batch| {
+                self.touch(batch, path);
+                self.made(batch, path, KeptKind::File, maker)?;
                 let existing = take_removal(batch, &state, path);
                 Ok(batch.append(Action::Write { path: path.clone(), staged: staged.id(), existing, base: None }))
             })?;
@@ -63,6 +70,7 @@ impl Volume {
             (file, commit)
         };
         drop(order);
+        self.note_change(path.parent());
         self.names.fetch_add(1, Ordering::SeqCst);
         // Closing the file waits for what this is about, and for this.
         commit.leave();
@@ -78,9 +86,15 @@ impl Volume {
             Some(Found::Directory(..)) => return Err(VfsError::of(ErrorKind::IsDirectory, "this is a directory")),
             Some(found) => found,
         };
+        let kept = self.shown(path, &found, patience)?.kept;
         let (dropped, commit) = {
             let mut state = self.state();
             let (dropped, commit) = self.journal().change(|batch| {
+                self.touch(batch, path);
+                batch.forget_kept(path)?;
+                if matches!(found, Found::Kept(_)) {
+                    return Ok(None);
+                }
                 self.keep_parent(batch, path);
                 let (stands, dropped) = take_over(batch, &state, path, Some(&found));
                 if let Some(file) = stands {
@@ -90,27 +104,41 @@ impl Volume {
             })?;
             if let Some(file) = state.files.remove(path).and_then(|file| file.upgrade()) {
                 file.set_unlinked();
+                file.set_kept(kept);
             }
             (forget_working(&mut state, dropped), commit)
         };
         drop(order);
+        self.note_change(path.parent());
         self.settle(commit, dropped.into_iter().collect()).await?;
         self.announce_to_others(Stale::Entry(path.clone()));
         Ok(())
     }
 
     /// Makes a directory.
-    pub(crate) async fn make_directory(&self, path: &Path, patience: Patience) -> Result<(), VfsError> {
+    pub(crate) async fn make_directory(
+        &self,
+        path: &Path,
+        maker: Option<Maker>,
+        patience: Patience,
+    ) -> Result<(), VfsError> {
         self.parent(path, patience).await?;
         let order = self.order(patience).await?;
         if self.find(path, patience).await?.is_some() {
             return Err(exists());
         }
+        self.forget_kept_below(path)?;
         let (_, commit) = {
             let _state = self.state();
-            self.journal().change(|batch| Ok(batch.append(Action::MakeDirectory { path: path.clone() })))?
+            self.journal().change(|batch| {
+                self.touch(batch, path);
+                self.made(batch, path, KeptKind::Directory, maker)?;
+                Ok(batch.append(Action::MakeDirectory { path: path.clone() }))
+            })?
         };
         drop(order);
+        self.note_change(Some(path.clone()));
+        self.note_change(path.parent());
         self.settle(commit, Vec::new()).await?;
         self.announce_to_others(Stale::Entry(path.clone()));
         Ok(())
@@ -125,9 +153,12 @@ impl Volume {
             Some(_) => return Err(VfsError::of(ErrorKind::NotADirectory, "this is not a directory")),
         };
         self.must_be_empty(path, patience).await?;
+        self.forget_kept_below(path)?;
         let (_, commit) = {
             let state = self.state();
             self.journal().change(|batch| {
+                self.touch(batch, path);
+                batch.forget_kept(path)?;
                 self.keep_parent(batch, path);
                 batch.set_time(path, None);
                 match last_touching(batch.log(), path, u64::MAX) {
@@ -146,6 +177,7 @@ impl Volume {
             })?
         };
         drop(order);
+        self.note_change(path.parent());
         self.settle(commit, Vec::new()).await?;
         self.announce_to_others(Stale::Below(path.clone()));
         Ok(())
@@ -182,13 +214,30 @@ impl Volume {
             (Kind::Directory, Some(Kind::Directory)) => self.must_be_empty(to, patience).await?,
             (_, None) | (Kind::File, Some(Kind::File)) => {}
         }
+        if found.kind() == Kind::Directory
+            && !self.journal().keeps_at_most(from, LARGEST_RENAME, LARGEST_RENAME_BYTES)?
+        {
+            return Err(VfsError::CrossDevice);
+        }
+        if found.kind() == Kind::Directory {
+            self.forget_kept_below(to)?;
+        }
+        let replaced = match &target {
+            Some(target) => self.shown(to, target, patience)?.kept,
+            None => None,
+        };
         // A directory that the storage cannot move is moved entry by entry, in one step of the journal.
         let entries = match found.kind() {
-            Kind::Directory if !self.features.can.contains(Can::MOVE_DIRECTORIES) => self.walk(from, patience).await?,
+            Kind::Directory if !self.features.can.contains(Can::MOVE_DIRECTORIES) => {
+                self.walk(from, patience.with_sidecar(false)).await?
+            }
             _ => Vec::new(),
         };
-        let (dropped, commit) = self.journal_rename(from, to, &found, target.as_ref(), &entries)?;
+        let (dropped, commit) = self.journal_rename(from, to, &found, target.as_ref(), &entries, replaced)?;
         drop(order);
+        self.moved_touched(from, to);
+        self.note_change(from.parent());
+        self.note_change(to.parent());
         self.settle(commit, dropped).await?;
         [from, to].into_iter().for_each(|path| self.announce_to_others(Stale::Below(path.clone())));
         Ok(())
@@ -201,10 +250,19 @@ impl Volume {
         found: &Found,
         target: Option<&Found>,
         entries: &[(Path, Found)],
+        replaced: Option<Box<Kept>>,
     ) -> Result<(Vec<Arc<Working>>, Commit), VfsError> {
         let mut state = self.state();
         let (renamed, commit) = self.journal().change(|batch| {
             let mut renamed = Renamed::default();
+            self.touch(batch, from);
+            self.touch(batch, to);
+            batch.forget_kept(to)?;
+            batch.move_kept(from, to)?;
+            if matches!(found, Found::Kept(_)) {
+                replace(batch, &state, to, target, &mut renamed);
+                return Ok(renamed);
+            }
             self.keep_parent(batch, from);
             if let Found::Directory(_, seen) = found {
                 rename_times(batch, from, to);
@@ -230,7 +288,7 @@ impl Volume {
             }
         }
         let dropped = renamed.dropped.into_iter().filter_map(|id| forget_working(&mut state, Some(id))).collect();
-        rename_open(&mut state, from, to);
+        rename_open(&mut state, from, to, replaced);
         Ok((dropped, commit))
     }
 
@@ -257,6 +315,8 @@ impl Volume {
                 unknown(path)
             }
             Found::File(seen) => Seen { path: path.clone(), ..seen },
+            // Its record has its time.
+            Found::Kept(_) => return Ok(()),
         };
         if !self.features.can.contains(Can::SET_MODIFIED) {
             return Err(causeway_storage::Error::unsupported("set modification times").into());
@@ -280,12 +340,12 @@ impl Volume {
     }
 
     /// The turn to change names.
-    async fn order(&self, patience: Patience) -> Result<MutexGuard<'_, ()>, VfsError> {
+    pub(crate) async fn order(&self, patience: Patience) -> Result<MutexGuard<'_, ()>, VfsError> {
         Ok(patience.wait("an earlier change of names", self.namespace.lock()).await?)
     }
 
     /// Waits until a change is durable; then what it made superfluous goes.
-    async fn settle(&self, commit: Commit, dropped: Vec<Arc<Working>>) -> Result<(), VfsError> {
+    pub(crate) async fn settle(&self, commit: Commit, dropped: Vec<Arc<Working>>) -> Result<(), VfsError> {
         self.names.fetch_add(1, Ordering::SeqCst);
         self.journal().wait(commit).await?;
         self.wake.notify_one();
@@ -301,7 +361,7 @@ impl Volume {
     }
 
     /// The directory in which `path` shall be made exists.
-    async fn parent(&self, path: &Path, patience: Patience) -> Result<(), VfsError> {
+    pub(crate) async fn parent(&self, path: &Path, patience: Patience) -> Result<(), VfsError> {
         let parent = path.parent().ok_or_else(exists)?;
         match self.find(&parent, patience).await? {
             None => Err(VfsError::not_found()),
@@ -314,10 +374,11 @@ impl Volume {
         let mut listing = self.list(path, patience).await?;
         while let Some(batch) = self.next(&mut listing, patience).await? {
             if !batch.is_empty() {
-                return Err(VfsError::of(ErrorKind::DirectoryNotEmpty, "the directory is not empty"));
+                return Err(not_empty());
             }
         }
-        Ok(())
+        // Also those that this mount does not show: they would be gone without a trace.
+        if self.has_kept_names(path)? { Err(not_empty()) } else { Ok(()) }
     }
 
     /// Where empty directories do not exist, the one that holds `path` shall stay when its last entry goes.
@@ -387,9 +448,21 @@ fn rename_file(
     }
     let from = match found {
         Found::File(seen) => Seen { path: from.clone(), ..seen.clone() },
-        Found::Staged { .. } | Found::Directory(..) => unknown(from),
+        Found::Staged { .. } | Found::Directory(..) | Found::Kept(_) => unknown(from),
     };
     batch.append(Action::Rename { from, to: to.0.clone(), replaces });
+}
+
+/// What the provider has at a path gives way to a name that it does not have.
+fn replace(batch: &mut Batch<'_>, state: &State, path: &Path, stands: Option<&Found>, renamed: &mut Renamed) {
+    if let Some(Found::Directory(..) | Found::Kept(_)) | None = stands {
+        return;
+    }
+    let (file, dropped) = take_over(batch, state, path, stands);
+    renamed.dropped.extend(dropped);
+    if let Some(file) = file {
+        batch.append(Action::Remove { file });
+    }
 }
 
 fn rename_entries(
@@ -431,7 +504,7 @@ fn own_write(batch: &Batch<'_>, state: &State, path: &Path, found: &Found) -> Op
 /// What a change of `path` will find at the provider. A write that was not started is taken out; its working copy is told.
 fn take_over(batch: &mut Batch<'_>, state: &State, path: &Path, found: Option<&Found>) -> (Option<Seen>, Option<u64>) {
     match found {
-        None => (take_removal(batch, state, path), None),
+        None | Some(Found::Kept(_)) => (take_removal(batch, state, path), None),
         Some(Found::File(seen)) => (Some(Seen { path: path.clone(), ..seen.clone() }), None),
         Some(Found::Directory(..)) => (Some(unknown(path)), None),
         Some(found @ Found::Staged { .. }) => match own_write(batch, state, path, found) {
@@ -474,9 +547,10 @@ fn rename_times(batch: &mut Batch<'_>, from: &Path, to: &Path) {
 }
 
 /// Open files follow their names; one that is replaced has none any more.
-fn rename_open(state: &mut State, from: &Path, to: &Path) {
+fn rename_open(state: &mut State, from: &Path, to: &Path, kept: Option<Box<Kept>>) {
     if let Some(replaced) = state.files.remove(to).and_then(|file| file.upgrade()) {
         replaced.set_unlinked();
+        replaced.set_kept(kept);
     }
     let moved: Vec<Path> = state.files.keys().filter(|path| path.is_within(from)).cloned().collect();
     for path in moved {
@@ -487,6 +561,10 @@ fn rename_open(state: &mut State, from: &Path, to: &Path) {
         }
         state.files.insert(target, file);
     }
+}
+
+fn not_empty() -> VfsError {
+    VfsError::of(ErrorKind::DirectoryNotEmpty, "the directory is not empty")
 }
 
 fn exists() -> VfsError {

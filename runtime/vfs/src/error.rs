@@ -26,6 +26,18 @@ pub enum VfsError {
     /// The storage has no names of such a length.
     #[error("a name is too long")]
     LongName,
+    /// There is no extended attribute of this name.
+    #[error("there is no such attribute")]
+    NoAttribute,
+    /// The name of an extended attribute is too long.
+    #[error("the name of an attribute is too long")]
+    LongAttribute,
+    /// The value of an extended attribute is too long.
+    #[error("the value of an attribute is too long")]
+    LargeAttribute,
+    /// Something that only a sidecar could keep, on a mount without one.
+    #[error("this mount keeps no such names")]
+    NotKept,
     /// No path has such a name.
     #[error("a name is empty, too long, or has characters that no name can have")]
     BadName,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use causeway_cache::{Action, Base, Commit, ObjectKey, Seen, Segment, Staged};
+use causeway_cache::{Action, Base, Commit, Kept, ObjectKey, Seen, Segment, Staged};
 use causeway_storage::{Error, ErrorKind, Path, Span, Timestamp};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -45,6 +45,8 @@ pub(crate) struct FileState {
     pub(crate) held: Held,
     /// It has no name any more: what is written is nobody's but the handles'.
     pub(crate) unlinked: bool,
+    /// What the sidecar kept of it when it lost its name.
+    pub(crate) kept: Option<Box<Kept>>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ pub(crate) enum Held {
 
 impl OpenFile {
     pub(crate) fn new(path: Path, held: Held) -> OpenFile {
-        let state = Mutex::new(FileState { path, held, unlinked: false });
+        let state = Mutex::new(FileState { path, held, unlinked: false, kept: None });
         let (handles, lent) = (AtomicU64::new(0), AtomicU64::new(0));
         OpenFile { state, order: tokio::sync::Mutex::new(()), handles, lent }
     }
@@ -88,6 +90,12 @@ impl OpenFile {
         self.lock().unlinked = true;
     }
 
+    /// Without a name it has nobody but its handles to say what is kept of it.
+    pub(crate) fn set_kept(&self, kept: Option<Box<Kept>>) {
+        let changed = Some(Timestamp::now());
+        self.lock().kept = kept.map(|kept| Box::new(Kept { changed, ..*kept }));
+    }
+
     pub(crate) fn is_unlinked(&self) -> bool {
         self.lock().unlinked
     }
@@ -98,7 +106,8 @@ impl OpenFile {
             Held::Clean { seen, .. } => Found::File(seen).attributes(),
             Held::Working { working, .. } => Found::Staged { working, modified: None }.attributes(),
         };
-        Attributes { has_name: !self.is_unlinked(), ..shown }
+        let state = self.lock();
+        Attributes { has_name: !state.unlinked, kept: state.kept.clone(), ..shown }
     }
 
     /// The content of one version at the provider, if that is what it holds and some of it is still to be fetched.
@@ -162,6 +171,9 @@ impl Volume {
             let held = match self.find(path, patience).await? {
                 None => return Err(VfsError::not_found()),
                 Some(Found::Directory(..)) => return Err(VfsError::of(ErrorKind::IsDirectory, "this is a directory")),
+                Some(Found::Kept(_)) => {
+                    return Err(VfsError::of(ErrorKind::Unsupported, "what stands here has no content"));
+                }
                 Some(Found::Staged { working, .. }) => {
                     let staged = working.staged.clone();
                     let Ok(file) = blocking(move || Ok(staged.file()?)).await else { continue };

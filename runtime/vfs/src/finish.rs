@@ -11,6 +11,7 @@ use causeway_cache::{Action, Base, Batch, Intent, ObjectKey, Seen};
 use causeway_storage::{Entry, Kind, Path, Result};
 
 use crate::file::{Held, blocking};
+use crate::kept::identify;
 use crate::known::Void;
 use crate::stale::Stale;
 use crate::upload::from_vfs;
@@ -51,6 +52,8 @@ impl Volume {
             }
             _ => None,
         };
+        let modified = written.as_ref().map(|working| working.staged.modified());
+        let keeps = self.journal().keeps_any() && !matches!(outcome, Outcome::Conflict { .. });
         // What is remembered of the directories learns of the change, too.
         for parent in intent.action.paths().filter_map(Path::parent) {
             self.recall_listing(&parent).await;
@@ -66,6 +69,9 @@ impl Volume {
                 batch.delete(intent.id);
                 outdated.iter().flatten().for_each(|key| batch.drop_known(key));
                 self.note_directories(batch, &intent.action, &outcome);
+                if keeps {
+                    identify(batch, intent, &now, modified)?;
+                }
                 for (path, _) in now.iter().filter(|(_, seen)| seen.is_some()) {
                     drop_filled(batch, intent.id, path);
                 }

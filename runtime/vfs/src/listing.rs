@@ -29,6 +29,8 @@ pub(crate) struct Listing {
     at: At,
     /// What was seen so far, to be remembered, while it is not too much.
     collected: Option<Vec<Entry>>,
+    /// How far the names were looked at that only the sidecar has; none once there are no more.
+    kept: Option<String>,
     /// Names already shown, where a directory can hold one twice.
     shown: HashSet<String>,
     /// While it is held, the directory is open.
@@ -64,6 +66,7 @@ impl Volume {
             asked,
             at: At::Touched,
             collected: Some(Vec::new()),
+            kept: (patience.sidecar && self.journal().keeps_any()).then(String::new),
             shown: HashSet::new(),
             open: None,
         };
@@ -91,14 +94,14 @@ impl Volume {
             (At::Page(cursor), Some(remote)) => {
                 let cursor = cursor.clone();
                 let page = patience.wait("the storage", self.storage.list(&remote, Some(&cursor))).await??;
-                Ok(Some(self.take(listing, &remote, page.entries, page.next)))
+                self.take(listing, &remote, page.entries, page.next, patience).map(Some)
             }
             (At::Remembered(listed, from), _) => {
                 let (listed, from) = (listed.clone(), *from);
                 let upto = (from + LARGEST_LISTING / 10).min(listed.entries.len());
                 let entries = listed.entries.get(from..upto).unwrap_or_default().to_vec();
                 listing.at = if upto == listed.entries.len() { At::Touched } else { At::Remembered(listed, upto) };
-                Ok(Some(self.show(listing, &entries)))
+                Ok(Some(self.show(listing, &entries, patience)?))
             }
             (At::Touched | At::Start | At::Page(_), _) => self.touched(listing, patience).await,
         }
@@ -110,7 +113,7 @@ impl Volume {
             let page = patience.wait("the storage", self.storage.list(&remote, None)).await.flatten();
             let error = match page {
                 Ok(page) if self.contents(&listing.directory).remote.as_ref() == Some(&remote) => {
-                    return Ok(self.take(listing, &remote, page.entries, page.next));
+                    return self.take(listing, &remote, page.entries, page.next, patience);
                 }
                 Ok(_) => {
                     return Err(VfsError::of(ErrorKind::Unavailable(None), "the directory moved while it was read"));
@@ -140,7 +143,14 @@ impl Volume {
         Err(VfsError::of(ErrorKind::Unavailable(None), "the directory changed while it was read"))
     }
 
-    fn take(&self, listing: &mut Listing, remote: &Path, mut entries: Vec<Entry>, next: Option<Cursor>) -> Batch {
+    fn take(
+        &self,
+        listing: &mut Listing,
+        remote: &Path,
+        mut entries: Vec<Entry>,
+        next: Option<Cursor>,
+        patience: Patience,
+    ) -> Result<Batch, VfsError> {
         {
             let state = self.state();
             let refine = |entry: Entry| match remote.child(&entry.name) {
@@ -149,7 +159,7 @@ impl Volume {
             };
             entries = entries.into_iter().map(refine).collect();
         }
-        let batch = self.show(listing, &entries);
+        let batch = self.show(listing, &entries, patience)?;
         let mut state = self.state();
         if let Some(collected) = &mut listing.collected {
             if collected.len() + entries.len() <= LARGEST_LISTING {
@@ -180,10 +190,10 @@ impl Volume {
         };
         drop(state);
         self.learnt.notify_one();
-        batch
+        Ok(batch)
     }
 
-    fn show(&self, listing: &mut Listing, entries: &[Entry]) -> Batch {
+    fn show(&self, listing: &mut Listing, entries: &[Entry], patience: Patience) -> Result<Batch, VfsError> {
         let twice = self.features.can.contains(Can::DUPLICATES);
         let mut batch = Batch::new();
         for entry in entries {
@@ -194,28 +204,49 @@ impl Volume {
                 Ok(path) => {
                     let mut shown = attributes_of(entry);
                     if entry.kind == Kind::Directory {
-                        shown.modified = self.directory_time(&path).or(shown.modified);
+                        shown.modified = self.directory_time(&path, shown.modified);
                     }
+                    let shown = self.with_kept(&path, shown, entry.cookie.as_deref(), patience)?;
                     batch.push((entry.name.clone(), shown));
                 }
                 Err(error) => tracing::warn!(%error, directory = %listing.directory, "an entry's name cannot be shown"),
             }
         }
-        batch
+        Ok(batch)
     }
 
     async fn touched(&self, listing: &mut Listing, patience: Patience) -> Result<Option<Batch>, VfsError> {
         if listing.touched.is_empty() {
-            return Ok(None);
+            return self.kept_batch(listing, patience).await;
         }
         let mut batch = Batch::new();
         for _ in 0..AT_ONCE {
             // Taken out once it was looked up: after an error it is asked for again, and never left out.
             let Some(name) = listing.touched.first().cloned() else { break };
-            let found = self.find(&listing.directory.child(&name)?, patience).await?;
+            let path = listing.directory.child(&name)?;
+            // Names that only the sidecar has come at the end.
+            let found = self.find(&path, patience).await?.filter(|found| !matches!(found, Found::Kept(_)));
+            let shown = found.map(|found| self.shown(&path, &found, patience)).transpose()?;
             listing.touched.remove(&name);
-            batch.extend(found.map(|found| (name, found.attributes())));
+            batch.extend(shown.map(|shown| (name, shown)));
         }
+        Ok(Some(batch))
+    }
+
+    /// Names that only the sidecar has. What the provider has of them was shown before.
+    async fn kept_batch(&self, listing: &mut Listing, patience: Patience) -> Result<Option<Batch>, VfsError> {
+        let Some(after) = &listing.kept else { return Ok(None) };
+        let Some((names, after)) = self.journal().kept_names(&listing.directory, after)? else {
+            listing.kept = None;
+            return Ok(None);
+        };
+        let mut batch = Batch::new();
+        for name in names {
+            if let Some(Found::Kept(kept)) = self.find(&listing.directory.child(&name)?, patience).await? {
+                batch.push((name, Found::Kept(kept).attributes()));
+            }
+        }
+        listing.kept = Some(after);
         Ok(Some(batch))
     }
 }
@@ -227,5 +258,6 @@ fn attributes_of(entry: &Entry) -> Attributes {
         modified: entry.modified,
         version: entry.version.clone(),
         has_name: true,
+        kept: None,
     }
 }

@@ -1,4 +1,4 @@
-//! How old an answer may be, and until when to wait for a new one.
+//! How old an answer may be, until when to wait for a new one, and whether the sidecar has a say in it.
 //!
 //! It measures and asks nothing. One is made for each request of the kernel and handed down to everything that waits for
 //! the storage, or for others who do: so the request as a whole ends in time, however many questions it takes. Waiting
@@ -17,13 +17,20 @@ pub(crate) const METADATA: Duration = Duration::from_secs(10);
 pub(crate) struct Patience {
     /// What is known may be so old.
     pub(crate) max_age: Duration,
+    /// What the sidecar keeps is shown, and so are the names that only it has.
+    pub(crate) sidecar: bool,
     until: Instant,
 }
 
 impl Patience {
     /// That of a request which begins now.
     pub(crate) fn new(max_age: Duration) -> Patience {
-        Patience { max_age, until: Instant::now() + METADATA }
+        Patience { max_age, sidecar: false, until: Instant::now() + METADATA }
+    }
+
+    /// The same, with or without the sidecar.
+    pub(crate) fn with_sidecar(self, sidecar: bool) -> Patience {
+        Patience { sidecar, ..self }
     }
 
     /// Waits for an answer while there is time.

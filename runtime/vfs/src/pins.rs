@@ -266,7 +266,7 @@ impl Volume {
             None => return Err(VfsError::not_found()),
             Some(Found::File(seen)) => files.push(seen),
             Some(Found::Directory(..)) => left.push(path.clone()),
-            Some(Found::Staged { .. }) => {}
+            Some(Found::Staged { .. } | Found::Kept(_)) => {}
         }
         while let Some(directory) = left.pop() {
             let mut listing = self.list(&directory, Patience::new(max_age)).await?;

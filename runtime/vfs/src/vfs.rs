@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use causeway_cache::Limits;
-use causeway_storage::{Path, Room, Span, Timestamp};
+use causeway_cache::{KeptKind, Limits};
+use causeway_storage::{ErrorKind, Path, Room, Span, Timestamp};
 
 use crate::VfsError;
 use crate::file::OpenFile;
 use crate::inodes::{Inodes, ROOT};
+use crate::kept::{Maker, apply_unnamed};
 use crate::listing::Listing;
 use crate::patience::{Patience, late};
 use crate::pattern::{Pattern, Reach};
@@ -53,6 +54,15 @@ pub enum Close {
     Uploaded,
 }
 
+/// What becomes of modes, owners, times of access, extended attributes, links and other things that providers do not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttributesMode {
+    /// They are not kept.
+    Off,
+    /// They are kept on this machine, beside the journal.
+    Sidecar,
+}
+
 /// How a mount behaves. Can be changed while it is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VfsConfig {
@@ -70,6 +80,8 @@ pub struct VfsConfig {
     pub close: Close,
     /// How many bytes a sequential reader is fetched ahead at most.
     pub read_ahead_max: u64,
+    /// What becomes of what providers do not hold.
+    pub attributes: AttributesMode,
 }
 
 impl Default for VfsConfig {
@@ -82,6 +94,7 @@ impl Default for VfsConfig {
             read_only: false,
             close: Close::Journalled,
             read_ahead_max: 64 << 20,
+            attributes: AttributesMode::Off,
         }
     }
 }
@@ -123,6 +136,20 @@ pub struct SetAttributes {
     pub size: Option<u64>,
     /// The modification time.
     pub modified: Option<Timestamp>,
+    /// The time of access. This and what follows needs a sidecar.
+    pub accessed: Option<Timestamp>,
+    /// The permissions, twelve bits.
+    pub mode: Option<u32>,
+    /// The owner.
+    pub uid: Option<u32>,
+    /// The group.
+    pub gid: Option<u32>,
+}
+
+impl SetAttributes {
+    fn needs_sidecar(&self) -> bool {
+        self.accessed.is_some() || self.mode.is_some() || self.uid.is_some() || self.gid.is_some()
+    }
 }
 
 /// An entry of a directory that is being read.
@@ -152,6 +179,7 @@ pub struct Vfs {
     volume: Arc<Volume>,
     id: u64,
     config: Mutex<VfsConfig>,
+    has_kept: AtomicBool,
     inodes: Mutex<Inodes>,
     handles: Mutex<HashMap<u64, Arc<Handle>>>,
     directories: Mutex<HashMap<u64, Arc<tokio::sync::Mutex<OpenDirectory>>>>,
@@ -187,6 +215,7 @@ impl Vfs {
             volume,
             id,
             config: Mutex::new(config),
+            has_kept: AtomicBool::new(config.attributes == AttributesMode::Sidecar),
             inodes: Mutex::new(Inodes::new()),
             handles: Mutex::default(),
             directories: Mutex::default(),
@@ -205,8 +234,18 @@ impl Vfs {
 
     /// Behaves otherwise from now on.
     pub fn reconfigure(&self, config: VfsConfig) {
-        *lock(&self.config) = config;
+        let before = std::mem::replace(&mut *lock(&self.config), config);
+        if before.attributes != config.attributes {
+            // Names come or go, and everything looks different.
+            self.volume.announce(Stale::Below(Path::ROOT));
+        }
+        self.has_kept.fetch_or(config.attributes == AttributesMode::Sidecar, Ordering::Relaxed);
         self.volume.wish(self.id, Some(config.wish()));
+    }
+
+    /// Whether it keeps, or ever kept, what providers do not hold.
+    pub fn has_kept(&self) -> bool {
+        self.has_kept.load(Ordering::Relaxed)
     }
 
     /// The entry of this name in a directory: its number, counted, and what it shows.
@@ -280,12 +319,27 @@ impl Vfs {
                 None => self.resize_unopened(number, size, patience).await?,
             }
         }
-        if let Some(modified) = set.modified {
-            let path = lock(&self.inodes).path(number);
-            // Nobody will see the time of what has no name.
-            if let Some(path) = path {
-                self.volume.set_modified(&path, modified, patience).await?;
+        let (path, file) = {
+            let inodes = lock(&self.inodes);
+            (inodes.path(number), inodes.file(number))
+        };
+        let Some(path) = path else {
+            // Nobody but its handles sees what has no name.
+            if let Some(file) = file.filter(|_| patience.sidecar) {
+                file.set_kept(apply_unnamed(file.attributes().kept, set));
             }
+            return self.shown(number, patience).await;
+        };
+        if let Some(modified) = set.modified {
+            let told = self.volume.set_modified(&path, modified, patience).await;
+            let is_refused = matches!(&told, Err(VfsError::Storage(error)) if error.kind == ErrorKind::Unsupported);
+            // Kept for the version that is there, if there is one.
+            if !(is_refused && patience.sidecar && self.shown(number, patience).await?.version.is_some()) {
+                told?;
+            }
+        }
+        if patience.sidecar && (set.modified.is_some() || set.needs_sidecar()) {
+            self.volume.set_kept_attributes(&path, set, patience).await?;
         }
         self.shown(number, patience).await
     }
@@ -373,10 +427,24 @@ impl Vfs {
         mode: OpenMode,
         exclusive: bool,
     ) -> Result<(u64, Attributes, u64), VfsError> {
+        self.create_as(parent, name, mode, exclusive, None).await
+    }
+
+    /// The same for someone, which a sidecar keeps.
+    pub async fn create_as(
+        &self,
+        parent: u64,
+        name: &str,
+        mode: OpenMode,
+        exclusive: bool,
+        maker: Option<Maker>,
+    ) -> Result<(u64, Attributes, u64), VfsError> {
         self.may_change()?;
         let path = self.child(parent, name)?;
         let id = self.volume.next_handle();
-        let file = self.volume.create(&path, exclusive, id, self.patience()).await?;
+        let patience = self.patience();
+        let maker = maker.filter(|_| patience.sidecar);
+        let file = self.volume.create(&path, exclusive, id, maker, patience).await?;
         self.add_handle(id, file.clone(), mode);
         if mode.truncate
             && let Err(error) = self.volume.resize(&file, id, 0).await
@@ -384,7 +452,7 @@ impl Vfs {
             self.release(id).await;
             return Err(error);
         }
-        let attributes = file.attributes();
+        let attributes = self.volume.with_kept(&path, file.attributes(), None, patience)?;
         let number = self.number(&path, &attributes);
         lock(&self.inodes).set_file(number, &file);
         Ok((number, attributes, id))
@@ -483,11 +551,101 @@ impl Vfs {
 
     /// Makes a directory.
     pub async fn make_directory(&self, parent: u64, name: &str) -> Result<(u64, Attributes), VfsError> {
+        self.make_directory_as(parent, name, None).await
+    }
+
+    /// The same for someone, which a sidecar keeps.
+    pub async fn make_directory_as(
+        &self,
+        parent: u64,
+        name: &str,
+        maker: Option<Maker>,
+    ) -> Result<(u64, Attributes), VfsError> {
         self.may_change()?;
         let path = self.child(parent, name)?;
         let patience = self.patience();
-        self.volume.make_directory(&path, patience).await?;
+        self.volume.make_directory(&path, maker.filter(|_| patience.sidecar), patience).await?;
         self.look_up(&path, patience).await
+    }
+
+    /// Makes a name that only a sidecar has: a link, a pipe, a socket or a device.
+    pub async fn make_kept(
+        &self,
+        parent: u64,
+        name: &str,
+        kind: KeptKind,
+        maker: Maker,
+    ) -> Result<(u64, Attributes), VfsError> {
+        self.may_change()?;
+        let path = self.child(parent, name)?;
+        let patience = self.patience();
+        if !patience.sidecar {
+            return Err(VfsError::NotKept);
+        }
+        self.volume.make_kept(&path, kind, maker, patience).await?;
+        self.look_up(&path, patience).await
+    }
+
+    /// Where a link leads.
+    pub async fn read_link(&self, number: u64) -> Result<String, VfsError> {
+        match self.attributes(number).await?.kept.map(|kept| kept.kind) {
+            Some(KeptKind::Link { target }) => Ok(target),
+            _ => Err(VfsError::of(ErrorKind::Invalid, "this is not a link")),
+        }
+    }
+
+    /// The value of an extended attribute.
+    pub async fn extended(&self, number: u64, name: &str) -> Result<Vec<u8>, VfsError> {
+        let (path, patience) = self.keeps(number)?;
+        self.volume.extended(&path, name, patience).await
+    }
+
+    /// The names of the extended attributes.
+    pub async fn extended_names(&self, number: u64) -> Result<Vec<String>, VfsError> {
+        let (path, patience) = self.keeps(number)?;
+        self.volume.extended_names(&path, patience).await
+    }
+
+    /// Sets an extended attribute; `exists` says whether it must, or must not, be there before.
+    pub async fn set_extended(
+        &self,
+        number: u64,
+        name: &str,
+        value: Vec<u8>,
+        exists: Option<bool>,
+    ) -> Result<(), VfsError> {
+        self.may_change()?;
+        let (path, patience) = self.keeps(number)?;
+        self.volume.set_extended(&path, name, Some(value), exists, patience).await
+    }
+
+    /// Removes an extended attribute.
+    pub async fn remove_extended(&self, number: u64, name: &str) -> Result<(), VfsError> {
+        self.may_change()?;
+        let (path, patience) = self.keeps(number)?;
+        self.volume.set_extended(&path, name, None, Some(true), patience).await
+    }
+
+    /// Whether a file is run as its owner or group by others, as far as a sidecar keeps that. Waits for the local disk alone.
+    pub fn is_privileged(&self, number: u64) -> bool {
+        self.keeps(number).is_ok_and(|(path, _)| self.volume.is_privileged(&path))
+    }
+
+    /// Takes away the bits with which a program runs as its owner or group, if a sidecar keeps them.
+    pub async fn drop_privileges(&self, number: u64) -> Result<(), VfsError> {
+        match self.keeps(number) {
+            Ok((path, patience)) => self.volume.drop_privileges(&path, patience).await,
+            // Without a name nobody runs it, and without a sidecar it has none.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn keeps(&self, number: u64) -> Result<(Path, Patience), VfsError> {
+        let patience = self.patience();
+        if !patience.sidecar {
+            return Err(causeway_storage::Error::unsupported("keep extended attributes").into());
+        }
+        Ok((lock(&self.inodes).path(number).ok_or(VfsError::Stale)?, patience))
     }
 
     /// Removes a file.
@@ -615,7 +773,8 @@ impl Vfs {
     }
 
     async fn stat(&self, path: &Path, patience: Patience) -> Result<Option<Attributes>, VfsError> {
-        Ok(self.volume.find(path, patience).await?.map(|found| found.attributes()))
+        let found = self.volume.find(path, patience).await?;
+        found.map(|found| self.volume.shown(path, &found, patience)).transpose()
     }
 
     fn number(&self, path: &Path, attributes: &Attributes) -> u64 {
@@ -651,7 +810,9 @@ impl Vfs {
 
     /// That of a request which begins now.
     fn patience(&self) -> Patience {
-        Patience::new(Duration::from_millis(self.config().dir_cache_time_ms))
+        let config = self.config();
+        Patience::new(Duration::from_millis(config.dir_cache_time_ms))
+            .with_sidecar(config.attributes == AttributesMode::Sidecar)
     }
 
     fn keeps_read(&self) -> bool {

@@ -6,12 +6,14 @@
 //! from what is known.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use causeway_cache::{Action, Base, Intent, Journal, Limits, ObjectKey, Scope, Seen, Staged};
+use causeway_cache::{Action, Base, Intent, Journal, Kept, KeptKind, Limits, ObjectKey, Scope, Seen, Staged};
 use causeway_storage::{Can, Error, ErrorKind, Features, Kind, Node, Path, Result, Room, Storage, Timestamp, Version};
+use lru::LruCache;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -47,6 +49,9 @@ const OLD: Duration = Duration::from_secs(1);
 
 /// Answers that changed under our feet are asked for again so often; each time needs a change in just that moment.
 pub(crate) const ATTEMPTS: usize = 16;
+
+/// Directories of which is remembered when their content was changed: about 4 MiB.
+const TOUCHED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// Things that happened which someone should know, kept for so many.
 const EVENTS: usize = 256;
@@ -113,6 +118,8 @@ pub(crate) struct State {
     pub(crate) waits: HashMap<u64, Wait>,
     /// How often in a row changes failed in a way that may pass, and until when the next attempt waits.
     pub(crate) trouble: Option<(u32, Instant)>,
+    /// When the content of directories was changed here last.
+    pub(crate) touched: LruCache<Path, Timestamp>,
     events: VecDeque<Event>,
     room: Option<Room>,
     pub(crate) next_handle: u64,
@@ -195,12 +202,14 @@ pub struct Attributes {
     pub version: Option<Version>,
     /// A path leads to it. What was removed lives on without one for as long as it is open.
     pub has_name: bool,
+    /// What the sidecar keeps of it, if the mount shows that.
+    pub kept: Option<Box<Kept>>,
 }
 
 impl Default for Attributes {
     /// Those of a directory of which nothing is known.
     fn default() -> Attributes {
-        Attributes { kind: Kind::Directory, size: 0, modified: None, version: None, has_name: true }
+        Attributes { kind: Kind::Directory, size: 0, modified: None, version: None, has_name: true, kept: None }
     }
 }
 
@@ -208,8 +217,13 @@ impl Default for Attributes {
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
     Directory(Option<Timestamp>, Option<Seen>),
-    Staged { working: Arc<Working>, modified: Option<Timestamp> },
+    Staged {
+        working: Arc<Working>,
+        modified: Option<Timestamp>,
+    },
     File(Seen),
+    /// A name that only the sidecar has.
+    Kept(Box<Kept>),
 }
 
 impl Found {
@@ -226,6 +240,7 @@ impl Found {
                 modified: Some(modified.unwrap_or_else(|| working.staged.modified())),
                 version: None,
                 has_name: true,
+                kept: None,
             },
             Found::File(seen) => Attributes {
                 kind: Kind::File,
@@ -233,6 +248,18 @@ impl Found {
                 modified: seen.modified,
                 version: seen.version.clone(),
                 has_name: true,
+                kept: None,
+            },
+            Found::Kept(kept) => Attributes {
+                kind: Kind::File,
+                size: match &kept.kind {
+                    KeptKind::Link { target } => target.len() as u64,
+                    _ => 0,
+                },
+                modified: kept.modified.as_ref().map(|modified| modified.time),
+                version: None,
+                has_name: true,
+                kept: Some(kept.clone()),
             },
         }
     }
@@ -291,6 +318,7 @@ impl Volume {
             writing: HashMap::new(),
             waits: HashMap::new(),
             trouble: None,
+            touched: LruCache::new(TOUCHED),
             events: VecDeque::new(),
             room: None,
             next_handle: 1,
@@ -551,16 +579,17 @@ impl Volume {
     /// What answers for `path`: the journal, else the provider.
     pub(crate) async fn find(&self, path: &Path, patience: Patience) -> Result<Option<Found>, VfsError> {
         Ok(match self.find_any(path, patience).await? {
-            Some(Found::Directory(modified, seen)) => {
-                Some(Found::Directory(self.directory_time(path).or(modified), seen))
-            }
+            Some(Found::Directory(modified, seen)) => Some(Found::Directory(self.directory_time(path, modified), seen)),
+            None => self.kept_name(path, patience)?,
             found => found,
         })
     }
 
-    /// The modification time that was set here for a directory.
-    pub(crate) fn directory_time(&self, path: &Path) -> Option<Timestamp> {
-        self.journal().look(|log| log.times().get(path).copied())
+    /// The modification time of a directory: the one that was set here, else when its content was changed last, here or at
+    /// the provider.
+    pub(crate) fn directory_time(&self, path: &Path, provider: Option<Timestamp>) -> Option<Timestamp> {
+        let set = self.journal().look(|log| log.times().get(path).copied());
+        set.or_else(|| self.state().touched.peek(path).copied().max(provider))
     }
 
     async fn find_any(&self, path: &Path, patience: Patience) -> Result<Option<Found>, VfsError> {

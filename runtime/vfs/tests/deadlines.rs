@@ -41,6 +41,7 @@ async fn world(cannot: Can, config: VfsConfig) -> World {
     world
 }
 
+// semantics: Names fail within ten seconds while the provider does not answer.
 #[tokio::test(start_paused = true)]
 async fn names_fail_within_ten_seconds() {
     let world = world(Can::empty(), forgetful()).await;
@@ -56,6 +57,7 @@ async fn names_fail_within_ten_seconds() {
     fails_within(METADATA, world.vfs().create(1, "new", mode, true)).await;
 }
 
+// semantics: What was known answers for a provider that does not.
 #[tokio::test(start_paused = true)]
 async fn what_was_known_answers_for_a_storage_that_hangs() {
     let config = VfsConfig { cache_max_age_ms: u64::MAX, ..VfsConfig::default() };
@@ -98,6 +100,7 @@ async fn a_rename_entry_by_entry_fails_within_ten_seconds() {
     world.vfs().lookup(1, "d").await.unwrap();
 }
 
+// semantics: A read without a byte fails within a minute.
 #[tokio::test(start_paused = true)]
 async fn a_read_without_a_byte_fails_within_a_minute() {
     let world = World::new(Can::empty(), VfsConfig::default()).await;
@@ -142,6 +145,7 @@ async fn close_waits_a_minute_and_loses_nothing(config: VfsConfig) {
     assert_eq!(world.storage.stored(&Path::parse("f").unwrap()).await.unwrap(), b"kept");
 }
 
+// semantics: Where a close waits for the upload, it fails after a minute without progress, and nothing is lost.
 #[tokio::test(start_paused = true)]
 async fn a_close_that_waits_for_the_upload_ends_within_a_minute_without_progress() {
     close_waits_a_minute_and_loses_nothing(VfsConfig { close: Close::Uploaded, ..VfsConfig::default() }).await;

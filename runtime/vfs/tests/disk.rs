@@ -51,6 +51,7 @@ fn is_full<T: std::fmt::Debug>(outcome: Result<T, VfsError>) {
     assert!(matches!(&error, VfsError::Storage(error) if error.kind == ErrorKind::QuotaExceeded), "{error:?}");
 }
 
+// semantics: On a full disk changes are refused until it has room again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_changes_until_it_has_room_again() {
     let disk = Disk::new();

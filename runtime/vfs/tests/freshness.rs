@@ -237,7 +237,7 @@ async fn what_one_mount_changes_is_told_to_the_others() {
     vfs.flush(handle).await.unwrap();
     vfs.release(handle).await;
     let modified = Some(Timestamp { seconds: 5, nanoseconds: 0 });
-    vfs.set_attributes(number, None, SetAttributes { size: None, modified }).await.unwrap();
+    vfs.set_attributes(number, None, SetAttributes { modified, ..SetAttributes::default() }).await.unwrap();
     assert_eq!(listener.next().await, Some(entry("f")));
     vfs.make_directory(1, "d").await.unwrap();
     assert_eq!(listener.next().await, Some(entry("d")));

@@ -13,6 +13,7 @@ fn at_most(mebibytes: u64) -> VfsConfig {
     VfsConfig { cache_mode: CacheMode::Full, cache_max_size, dir_cache_time_ms: u64::MAX, ..VfsConfig::default() }
 }
 
+// semantics: What the cache has no room for is refused, and what was acknowledged is uploaded all the same.
 /// Time is the runtime's own: nothing is uploaded, so the write waits in vain.
 #[tokio::test(start_paused = true)]
 async fn more_than_fits_is_refused_and_what_was_acknowledged_is_uploaded() {
@@ -39,6 +40,7 @@ async fn more_than_fits_is_refused_and_what_was_acknowledged_is_uploaded() {
     assert_eq!(world.storage.stored(&Path::parse("f").unwrap()).await.unwrap().len() as u64, written);
 }
 
+// semantics: Two mounts of one backend see each other's changes at once.
 #[tokio::test]
 async fn two_mounts_of_one_backend_see_each_others_changes_at_once() {
     let world = World::new(Can::empty(), at_most(64)).await;

@@ -50,6 +50,7 @@ async fn a_new_file_is_written_once() {
     assert_eq!(names(&world).await, ["d", "f", "new"]);
 }
 
+// semantics: An answer of the provider that got lost is no conflict.
 #[tokio::test]
 async fn a_replaced_file_is_no_conflict() {
     let world = world(Can::empty()).await;

@@ -141,7 +141,7 @@ impl Driver for Real {
 
     fn cut(&mut self, slot: usize, size: u64) -> Outcome<()> {
         let (number, handle) = self.handles[&slot];
-        let set = SetAttributes { size: Some(size), modified: None };
+        let set = SetAttributes { size: Some(size), ..SetAttributes::default() };
         self.run(async { self.vfs().set_attributes(number, Some(handle), set).await.map(drop) })
     }
 
@@ -166,7 +166,7 @@ impl Driver for Real {
     }
 
     fn cut_path(&mut self, path: &str, size: u64) -> Outcome<()> {
-        let set = SetAttributes { size: Some(size), modified: None };
+        let set = SetAttributes { size: Some(size), ..SetAttributes::default() };
         self.run(async {
             let number = self.number(path).await?;
             match self.vfs().set_attributes(number, None, set).await {

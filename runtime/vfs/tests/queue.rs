@@ -13,6 +13,7 @@ use world::World;
 
 const FILES: usize = 10_000;
 
+// semantics: Files that are written meanwhile are uploaded later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_files_closed_while_the_storage_is_down_are_all_uploaded_later() {
     let directory = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
