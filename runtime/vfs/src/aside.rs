@@ -6,7 +6,9 @@
 //! whatever ends the process in between, the data is at least once there.
 
 use std::collections::HashMap;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -98,30 +100,70 @@ fn keep(scope: &Scope, directory: &FilePath) -> Result<(SetAside, WorkingCopies)
         let shown = shown_at(path, intents.iter().skip(index + 1));
         let Some(copy) = working.get(staged) else {
             aside.incomplete += 1;
-            lines.push(format!("lost: the content of {shown} is not on this machine any more"));
+            lines.push(lost(&shown));
             continue;
         };
-        let holes = copy.staged.holes();
-        let name = if holes.is_empty() { shown.to_string() } else { format!("{shown} (incomplete)") };
-        let target = link(copy, &files, directory, &name)?;
-        if holes.is_empty() {
-            aside.complete += 1;
-        } else {
-            aside.incomplete += 1;
-            let missing: Vec<_> = holes.iter().map(|hole| format!("{}-{}", hole.offset, hole.end())).collect();
-            lines.push(format!("incomplete: {}: bytes {} are the provider's", target.display(), missing.join(", ")));
-        }
-        if !target.ends_with(&name) {
-            lines.push(format!("renamed: {} is what was written to {shown}", target.display()));
-        }
+        let (_, is_complete, told) = keep_copy(copy, &shown, &files, directory)?;
+        *(if is_complete { &mut aside.complete } else { &mut aside.incomplete }) += 1;
+        lines.extend(told);
     }
     lines.reverse();
     let head = format!("{} files are complete. In the order in which it was asked for:", aside.complete);
-    let account = std::iter::once(head).chain(lines).map(|line| line + "\n").collect::<String>();
-    std::fs::write(directory.join(ACCOUNT), account)?;
-    std::fs::File::open(directory.join(ACCOUNT))?.sync_all()?;
-    std::fs::File::open(directory)?.sync_all()?;
+    lines.insert(0, head);
+    account(directory, &lines)?;
     Ok((aside, working))
+}
+
+/// What was kept of one change.
+pub(crate) struct Kept {
+    /// Where its content lies.
+    pub(crate) place: Option<PathBuf>,
+    /// What there is to tell of it.
+    pub(crate) lines: Vec<String>,
+}
+
+/// Keeps one change of a backend in use: what it wrote is `copies`, before those on which that stands. Blocking.
+pub(crate) fn keep_one(scope: &Scope, action: &Action, copies: &[Arc<Working>], directory: &FilePath) -> Result<Kept> {
+    let files = directory.join("files");
+    make_directory(&files)?;
+    let Action::Write { path, .. } = action else { return Ok(Kept { place: None, lines: vec![told(action)] }) };
+    let Some(copy) = copies.first() else { return Ok(Kept { place: None, lines: vec![lost(path)] }) };
+    let all = copies.iter().map(|copy| (copy.staged.id(), copy.clone())).collect();
+    for copy in copies.iter().rev() {
+        complete(scope, &all, copy)?;
+    }
+    let (place, _, lines) = keep_copy(copy, path, &files, directory)?;
+    Ok(Kept { place: Some(place), lines })
+}
+
+/// Adds to what tells of everything that could not be kept as files.
+pub(crate) fn account(directory: &FilePath, lines: &[String]) -> Result<()> {
+    let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(directory.join(ACCOUNT))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(std::fs::File::open(directory)?.sync_all()?)
+}
+
+/// Gives a working copy a name below `files`; says where, whether it is complete, and what there is to tell.
+fn keep_copy(
+    copy: &Working,
+    shown: &Path,
+    files: &FilePath,
+    directory: &FilePath,
+) -> Result<(PathBuf, bool, Vec<String>)> {
+    let holes = copy.staged.holes();
+    let name = if holes.is_empty() { shown.to_string() } else { format!("{shown} (incomplete)") };
+    let target = link(copy, files, directory, &name)?;
+    let mut lines = Vec::new();
+    if !holes.is_empty() {
+        let missing: Vec<_> = holes.iter().map(|hole| format!("{}-{}", hole.offset, hole.end())).collect();
+        lines.push(format!("incomplete: {}: bytes {} are the provider's", target.display(), missing.join(", ")));
+    }
+    if !target.ends_with(&name) {
+        lines.push(format!("renamed: {} is what was written to {shown}", target.display()));
+    }
+    Ok((target, holes.is_empty(), lines))
 }
 
 /// Puts what this machine has of a copy's base into its holes.
@@ -194,6 +236,10 @@ fn shown_at<'a>(path: &Path, later: impl Iterator<Item = &'a Intent>) -> Path {
         }
     }
     at
+}
+
+fn lost(path: &Path) -> String {
+    format!("lost: the content of {path} is not on this machine any more")
 }
 
 fn told(action: &Action) -> String {

@@ -115,7 +115,7 @@ impl Volume {
     }
 
     /// Lays the outcome over what is known, and says what stands where now.
-    fn learn(&self, state: &mut State, action: &Action, outcome: &Outcome) -> Vec<(Path, Option<Seen>)> {
+    pub(crate) fn learn(&self, state: &mut State, action: &Action, outcome: &Outcome) -> Vec<(Path, Option<Seen>)> {
         let path = action.paths().next().cloned().unwrap_or_default();
         let mut now: Vec<(Path, Kind, Option<Entry>)> = Vec::new();
         match (outcome, action) {

@@ -62,7 +62,7 @@ const TIDY: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Wait {
     attempts: u32,
-    until: Instant,
+    pub(crate) until: Instant,
     pub(crate) failed: Instant,
     pub(crate) error: Error,
 }

@@ -19,6 +19,7 @@ pub(crate) struct Faulty {
     features: Arc<Features>,
     failing: AtomicBool,
     failing_pages: AtomicBool,
+    refusing: AtomicBool,
     /// Of a thousand calls, so many fail before anything happens.
     fails: AtomicU64,
     /// Of a thousand changes, so many happen and their answer is lost.
@@ -57,6 +58,7 @@ impl Faulty {
             features: Arc::new(features),
             failing: AtomicBool::new(false),
             failing_pages: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             fails: AtomicU64::new(0),
             loses: AtomicU64::new(0),
             random: AtomicU64::new(0x2545_f491_4f6c_dd1d),
@@ -154,6 +156,11 @@ impl Faulty {
     /// From now on, every call fails as if nothing answered, or none does.
     pub(crate) fn fail_all(&self, failing: bool) {
         self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// From now on, content is refused for good, or taken.
+    pub(crate) fn refuse_content(&self, refusing: bool) {
+        self.refusing.store(refusing, Ordering::SeqCst);
     }
 
     /// What the storage below has.
@@ -309,6 +316,9 @@ impl Storage for Faulty {
 
     async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
         self.check().await?;
+        if self.refusing.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Invalid, "the name is not allowed"));
+        }
         self.answer(self.inner.write(intent, content, log).await?)
     }
 
