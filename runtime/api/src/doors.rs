@@ -35,6 +35,101 @@ impl Pending {
     }
 }
 
+/// A change that waits to be made at the provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PendingChange {
+    /// Its place in the order.
+    pub number: u64,
+    /// What it does.
+    pub what: What,
+    /// Where, from the root of the backend.
+    pub path: String,
+    /// Where to, if it renames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The size of what it writes, if it writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// When it was asked for, as Unix seconds.
+    pub since: i64,
+    /// How far it is.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// What a change does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A file gets content.
+    Write,
+    /// A file goes away.
+    Remove,
+    /// A directory is made.
+    MakeDirectory,
+    /// A directory goes away.
+    RemoveDirectory,
+    /// A file or directory moves.
+    Rename,
+    /// A modification time is set.
+    SetModified,
+}
+
+/// How far a pending change is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Progress {
+    /// It waits for its turn, or for whoever still writes to the file.
+    Waiting,
+    /// It is being carried out.
+    Uploading,
+    /// It failed and is tried again by itself.
+    Retrying {
+        /// When, as Unix seconds.
+        retry_at: i64,
+        /// Why it failed, for people.
+        error: String,
+    },
+    /// It failed for good, and waits for someone to retry it or give it up.
+    Failed {
+        /// When, as Unix seconds.
+        failed_at: i64,
+        /// Why, for people.
+        error: String,
+    },
+    /// It waits for an earlier change.
+    Blocked {
+        /// Which.
+        blocked_by: u64,
+    },
+}
+
+/// What became of giving a change up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It is gone; what it wrote lies there.
+    Gone(Option<String>),
+    /// There is no such change.
+    Unknown,
+    /// It is being carried out.
+    UnderWay,
+    /// Someone has a file open that it is about.
+    Open,
+    /// These, and maybe more, were built on it.
+    NeededBy(Vec<u64>),
+}
+
+/// Something that went otherwise than was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Event {
+    /// When, as Unix seconds.
+    pub at: i64,
+    /// Where, from the root of the backend.
+    pub path: String,
+    /// What, for people.
+    pub message: String,
+}
+
 /// How a backend was used last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
@@ -94,6 +189,24 @@ pub trait Backends: Send + Sync {
 
     /// Moves what is not uploaded to the tenant's `lost+found`, and says where that is.
     async fn discard(&self, tenant: &Tenant, id: &BackendId) -> Result<String, Error>;
+
+    /// The changes numbered above `after` that wait, oldest first, at most `most`.
+    async fn changes(
+        &self,
+        tenant: &Tenant,
+        id: &BackendId,
+        after: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<PendingChange>, Error>;
+
+    /// Tries one change, or all, again now; says whether there is such a change.
+    async fn retry(&self, tenant: &Tenant, id: &BackendId, number: Option<u64>) -> Result<bool, Error>;
+
+    /// Gives a change up: what it wrote goes to the tenant's `lost+found`.
+    async fn give_up(&self, tenant: &Tenant, id: &BackendId, number: u64) -> Result<GivenUp, Error>;
+
+    /// What went otherwise than was asked for since the backend was taken into use, newest last.
+    async fn events(&self, tenant: &Tenant, id: &BackendId) -> Result<Vec<Event>, Error>;
 }
 
 /// How a mount is.
@@ -119,6 +232,15 @@ pub struct Status {
     pub state: State,
     /// Why, for people, if it failed.
     pub error: Option<String>,
+}
+
+/// What a mount that stands can tell of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Why the kernel does not read cached files by itself, if it does not.
+    pub no_passthrough: Option<String>,
+    /// Since when the provider cannot be reached, if it cannot.
+    pub unreachable_since: Option<Timestamp>,
 }
 
 /// A path that stays on this machine as a whole, and how much of it is here.
@@ -167,6 +289,9 @@ pub trait Mounts: Send + Sync {
 
     /// How a mount is.
     fn status(&self, tenant: &Tenant, id: &MountId) -> Status;
+
+    /// What a mount can tell of itself; none if it does not stand.
+    fn condition(&self, tenant: &Tenant, id: &MountId) -> Option<Condition>;
 
     /// Says which paths are to stay here for a mount, instead of those before; survives restarts.
     async fn set_pins(&self, tenant: &Tenant, mount: &Mount, paths: Vec<Path>) -> Result<(), Error>;

@@ -73,6 +73,10 @@ impl ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "BACKEND_NOT_FOUND", "Backend not found")
     }
 
+    pub(crate) fn change_not_found() -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "CHANGE_NOT_FOUND", "Pending change not found")
+    }
+
     pub(crate) fn mount_not_found() -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "MOUNT_NOT_FOUND", "Mount not found")
     }

@@ -21,10 +21,12 @@ mod connect;
 mod credentials;
 mod doors;
 mod error;
+mod events;
 pub mod limits;
 mod mounts;
 mod observe;
 mod openapi;
+mod pending;
 mod pins;
 mod providers;
 mod request;
@@ -37,11 +39,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use causeway_registry::Registry;
 
 pub use catalog::{Catalog, api_default, api_type};
-pub use doors::{Backends, MountError, Mounts, Pending, Pin, State, Status, Trial, Use};
+pub use doors::{
+    Backends, Condition, Event, GivenUp, MountError, Mounts, Pending, PendingChange, Pin, Progress, State, Status,
+    Trial, Use, What,
+};
 pub use observe::{Metrics, admin_router};
 pub use openapi::document;
 pub use vfs_config::{Attributes, CacheMode, Close, VfsConfig};
@@ -99,6 +104,11 @@ pub fn router(api: Api) -> Router {
         )
         .route("/backends/{id}/test", get(backends::test))
         .route("/backends/{id}/authorize", post(sign_in::authorize))
+        .route("/backends/{id}/events", get(events::list))
+        .route("/backends/{id}/pending", get(pending::list))
+        .route("/backends/{id}/pending/retry", post(pending::retry_all))
+        .route("/backends/{id}/pending/{number}", delete(pending::give_up))
+        .route("/backends/{id}/pending/{number}/retry", post(pending::retry))
         .route("/mounts", get(mounts::list).post(mounts::create))
         .route("/mounts/{id}", get(mounts::get).patch(mounts::update).delete(mounts::delete))
         .route("/mounts/{id}/pins", get(pins::list).put(pins::replace))

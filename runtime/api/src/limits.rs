@@ -28,6 +28,10 @@ pub const LEAVE: Duration = Duration::from_secs(5);
 pub const DRAIN: Duration = Duration::from_secs(28);
 /// Paths that a mount may pin: enough to name by hand, few enough to look through at each look-up.
 pub const PINS: usize = 1000;
+/// The largest page of pending changes, and with that its answer: paths are up to a few KiB each.
+pub const PAGE: usize = 1000;
+/// A page of pending changes if nothing else is asked for.
+pub(crate) const USUAL_PAGE: usize = 100;
 
 /// How long requests under way may go on when the process stops.
 pub const STOP: Duration = Duration::from_secs(10);

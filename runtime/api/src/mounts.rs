@@ -17,7 +17,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult, ErrorAnswer};
 use crate::request::{Segment, Wish, object};
 use crate::vfs_config::{Shown, merge};
-use crate::{Api, MountError, Pending, State as MountState, Status, VfsConfig, limits};
+use crate::{Api, Condition, MountError, Pending, State as MountState, Status, VfsConfig, limits};
 
 /// A tenant's mounts.
 #[derive(Serialize, ToSchema)]
@@ -50,6 +50,18 @@ pub(crate) struct MountDetails {
     #[serde(flatten)]
     mount: MountAnswer,
     vfs_config: Shown,
+    /// Whether the kernel reads cached files by itself; absent while the mount does not stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passthrough: Option<bool>,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passthrough_reason: Option<String>,
+    /// Whether the provider is taken for reachable; absent while the mount does not stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reachable: Option<bool>,
+    /// Unix seconds, if it cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreachable_since: Option<i64>,
     /// Uploads of the backend that are pending; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<PendingHere>,
@@ -105,9 +117,16 @@ pub(crate) async fn get(
     let mount = find(&api, &tenant, &id).await?;
     let config = parsed(&mount)?;
     let pending = api.backends.pending(&tenant, &mount.backend).await.map_err(ApiError::storage)?;
+    let condition = api.mounts.condition(&tenant, &mount.id);
+    let stands = condition.is_some();
+    let Condition { no_passthrough, unreachable_since } = condition.unwrap_or_default();
     Ok(Json(MountDetails {
         mount: answer(&api, &tenant, &mount),
         vfs_config: config.show(),
+        passthrough: stands.then_some(no_passthrough.is_none()),
+        passthrough_reason: no_passthrough,
+        reachable: stands.then_some(unreachable_since.is_none()),
+        unreachable_since: unreachable_since.map(|since| since.seconds),
         pending: (!pending.is_empty()).then(|| here(&api, pending)),
     }))
 }

@@ -12,6 +12,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         crate::backends::list, crate::backends::get, crate::backends::test, crate::backends::delete,
         crate::connect::connect, crate::credentials::update, crate::sign_in::authorize, crate::callback::callback,
+        crate::events::list, crate::pending::list, crate::pending::retry_all, crate::pending::retry, crate::pending::give_up,
         crate::mounts::list, crate::mounts::get, crate::mounts::create, crate::mounts::update, crate::mounts::delete,
         crate::pins::list, crate::pins::replace, crate::providers::list,
     ),

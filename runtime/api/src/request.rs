@@ -22,6 +22,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// Two segments of a path, where one thing is named within another.
+pub(crate) struct Segments(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segments, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        path.map(|Path((outer, inner))| Segments(outer, inner))
+            .map_err(|_| ApiError::invalid("INVALID_PATH", "The path is not valid text"))
+    }
+}
+
 /// The query.
 pub(crate) struct Wish<T>(pub(crate) T);
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use causeway_api as api;
 use causeway_api::{Backends, Catalog, Pending, Trial, Use};
 use causeway_cache::{Cache, Scope};
 use causeway_registry::{Backend, BackendId, BackendName, Registry, Tenant};
@@ -23,6 +24,7 @@ use causeway_wrap::Rooted;
 use crate::health::Health;
 use crate::keeper::{self, Keeper};
 use crate::switch::Switch;
+use crate::waiting;
 
 /// How deep wrappers may stand on each other: deeper ones are a circle or a mistake.
 const DEEPEST: usize = 8;
@@ -196,6 +198,24 @@ impl Pool {
         Ok(scope.journal().read(|intents, _| intents.len()))
     }
 
+    /// The volume of a backend that is in use or has changes waiting; none of one that is at rest.
+    async fn waiting(&self, tenant: &Tenant, id: &BackendId) -> Result<Option<Arc<Volume>>, Error> {
+        let in_use = self.in_use(tenant, id);
+        if let Some((volume, _)) = &in_use.lock().await.volume {
+            return Ok(Some(volume.clone()));
+        }
+        let backend = self.stored(tenant, id).await?;
+        match self.left_over(tenant, &backend).await? {
+            0 => Ok(None),
+            // It could not be taken into use at the start; that is tried again here, and told if it still fails.
+            _ => self.volume(tenant, id).await.map(Some),
+        }
+    }
+
+    fn place_aside(&self, tenant: &Tenant, id: &BackendId) -> PathBuf {
+        self.aside.join(tenant.name()).join(id.as_str())
+    }
+
     async fn close(&self, tenant: &Tenant, id: &BackendId) {
         let closed = lock(&self.open).remove(&(tenant.clone(), id.clone()));
         lock(&self.health).remove(&(tenant.clone(), id.clone()));
@@ -288,20 +308,11 @@ impl Backends for Pool {
     }
 
     async fn pending(&self, tenant: &Tenant, id: &BackendId) -> Result<Pending, Error> {
-        let in_use = self.in_use(tenant, id);
-        if let Some((volume, _)) = &in_use.lock().await.volume {
-            return Ok(pending(volume.pending()));
-        }
-        let backend = self.stored(tenant, id).await?;
-        match self.left_over(tenant, &backend).await? {
-            0 => Ok(Pending::default()),
-            // It could not be taken into use at the start; that is tried again here, and told if it still fails.
-            _ => Ok(pending(self.volume(tenant, id).await?.pending())),
-        }
+        Ok(self.waiting(tenant, id).await?.map_or_else(Pending::default, |volume| pending(volume.pending())))
     }
 
     async fn discard(&self, tenant: &Tenant, id: &BackendId) -> Result<String, Error> {
-        let place = self.aside.join(tenant.name()).join(id.as_str());
+        let place = self.place_aside(tenant, id);
         let in_use = self.in_use(tenant, id);
         let mut in_use = in_use.lock().await;
         let aside = match in_use.volume.take() {
@@ -312,6 +323,39 @@ impl Backends for Pool {
             }
         };
         Ok(aside.directory.display().to_string())
+    }
+
+    async fn changes(
+        &self,
+        tenant: &Tenant,
+        id: &BackendId,
+        after: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<api::PendingChange>, Error> {
+        let Some(volume) = self.waiting(tenant, id).await? else { return Ok(Vec::new()) };
+        // With thousands of changes it takes a while to see which waits for which.
+        let changes = tokio::task::spawn_blocking(move || volume.pending_changes(after, most));
+        Ok(changes.await.map_err(Error::internal)?.into_iter().map(waiting::change).collect())
+    }
+
+    async fn retry(&self, tenant: &Tenant, id: &BackendId, number: Option<u64>) -> Result<bool, Error> {
+        match (self.waiting(tenant, id).await?, number) {
+            (Some(volume), Some(number)) => volume.retry_change(number).await,
+            (Some(volume), None) => volume.retry().await.map(|()| true),
+            (None, number) => Ok(number.is_none()),
+        }
+    }
+
+    async fn give_up(&self, tenant: &Tenant, id: &BackendId, number: u64) -> Result<api::GivenUp, Error> {
+        match self.waiting(tenant, id).await? {
+            Some(volume) => Ok(waiting::given_up(volume.give_up(number, &self.place_aside(tenant, id)).await?)),
+            None => Ok(api::GivenUp::Unknown),
+        }
+    }
+
+    async fn events(&self, tenant: &Tenant, id: &BackendId) -> Result<Vec<api::Event>, Error> {
+        let events = self.waiting(tenant, id).await?.map(|volume| volume.events()).unwrap_or_default();
+        Ok(events.into_iter().map(waiting::event).collect())
     }
 }
 

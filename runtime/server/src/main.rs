@@ -15,6 +15,7 @@ mod places;
 mod point;
 mod serve;
 mod switch;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_api as api;
-use causeway_api::{MountError, Mounts, Pending, State, Status};
+use causeway_api::{Condition, MountError, Mounts, Pending, State, Status};
 use causeway_fuse::{MountOptions, Mounted};
 use causeway_registry::{BackendId, Mount, MountId, MountsWanted, Registry, Tenant};
 use causeway_storage::{Error, ErrorKind, Path as Names, Result};
@@ -244,6 +244,16 @@ impl Mounts for Standing {
             Some(One::Failed(error)) => Status { state: State::Failed, error: Some(error.clone()) },
             // It waits for its turn at the start.
             None => is(State::Mounting),
+        }
+    }
+
+    fn condition(&self, tenant: &Tenant, id: &MountId) -> Option<Condition> {
+        match self.lock().get(&(tenant.clone(), id.clone())) {
+            Some(One::Stands { mounted, vfs, .. }) if !mounted.has_ended() => Some(Condition {
+                no_passthrough: mounted.no_passthrough().map(str::to_owned),
+                unreachable_since: vfs.volume().outage().map(|outage| outage.since),
+            }),
+            _ => None,
         }
     }
 

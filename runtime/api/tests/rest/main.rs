@@ -14,3 +14,4 @@ mod mounting;
 mod pinning;
 mod stage;
 mod tenants;
+mod waiting;

@@ -1,6 +1,7 @@
 //! Mounts.
 
-use causeway_api::{CacheMode, Pending};
+use causeway_api::{CacheMode, Condition, Pending};
+use causeway_storage::Timestamp;
 use serde_json::json;
 
 use crate::stage::Stage;
@@ -60,6 +61,28 @@ async fn a_backend_shows_where_it_is_mounted() {
         stage.get(&format!("/api/v1/backends/{backend}")).await.json()["mount_paths"],
         json!(["/hoody/mounts/photos"])
     );
+}
+
+#[tokio::test]
+async fn a_mount_that_stands_tells_how_it_reads_and_since_when_it_cannot() {
+    let stage = Stage::new().await;
+    let backend = stage.memory().await;
+    let id = stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
+    let fields = ["passthrough", "passthrough_reason", "reachable", "unreachable_since"];
+    let told = async |condition| {
+        stage.doors.seen.lock().unwrap().condition = condition;
+        let mount = stage.get(&format!("/api/v1/mounts/{id}")).await.json();
+        fields.map(|field| mount.get(field).cloned())
+    };
+    assert_eq!(told(None).await, [None, None, None, None], "it does not stand");
+    let reads = told(Some(Condition::default())).await;
+    assert_eq!(reads, [Some(json!(true)), None, Some(json!(true)), None]);
+    let condition = Condition {
+        no_passthrough: Some("the kernel cannot".into()),
+        unreachable_since: Some(Timestamp { seconds: 100, nanoseconds: 5 }),
+    };
+    let reads = told(Some(condition)).await;
+    assert_eq!(reads, [Some(json!(false)), Some(json!("the kernel cannot")), Some(json!(false)), Some(json!(100))]);
 }
 
 #[tokio::test]

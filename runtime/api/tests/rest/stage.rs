@@ -9,7 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use causeway_api::{
-    Api, Backends, Catalog, MountError, Mounts, Pending, Pin, State, Status, Trial, Use, VfsConfig, router,
+    Api, Backends, Catalog, Condition, Event, GivenUp, MountError, Mounts, Pending, PendingChange, Pin, State, Status,
+    Trial, Use, VfsConfig, router,
 };
 use causeway_native::{LocalProvider, MemoryProvider};
 use causeway_registry::{BackendId, BackendName, Config, Database, Mount, MountId, Registry, Tenant};
@@ -172,6 +173,13 @@ pub(crate) struct Seen {
     pub(crate) paths: BTreeSet<String>,
     pub(crate) used: BTreeMap<String, Use>,
     pub(crate) pending: Pending,
+    pub(crate) changes: Vec<PendingChange>,
+    /// Which changes were to be tried again, or all.
+    pub(crate) retried: Vec<Option<u64>>,
+    /// What becomes of every change that is given up.
+    pub(crate) given_up: Option<GivenUp>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) condition: Option<Condition>,
     pub(crate) changed: Vec<String>,
     pub(crate) waited: Vec<Duration>,
     pub(crate) pins: BTreeMap<String, Vec<Path>>,
@@ -318,6 +326,32 @@ impl Backends for Doors {
         self.seen.lock().unwrap().pending = Pending::default();
         Ok(format!("lost+found/{tenant}/{id}"))
     }
+
+    async fn changes(
+        &self,
+        _tenant: &Tenant,
+        _id: &BackendId,
+        after: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<PendingChange>, Error> {
+        let seen = self.seen.lock().unwrap();
+        let later = seen.changes.iter().filter(|change| after.is_none_or(|after| change.number > after));
+        Ok(later.take(most).cloned().collect())
+    }
+
+    async fn retry(&self, _tenant: &Tenant, _id: &BackendId, number: Option<u64>) -> Result<bool, Error> {
+        let mut seen = self.seen.lock().unwrap();
+        seen.retried.push(number);
+        Ok(number.is_none_or(|number| seen.changes.iter().any(|change| change.number == number)))
+    }
+
+    async fn give_up(&self, _tenant: &Tenant, _id: &BackendId, _number: u64) -> Result<GivenUp, Error> {
+        Ok(self.seen.lock().unwrap().given_up.clone().unwrap_or(GivenUp::Unknown))
+    }
+
+    async fn events(&self, _tenant: &Tenant, _id: &BackendId) -> Result<Vec<Event>, Error> {
+        Ok(self.seen.lock().unwrap().events.clone())
+    }
 }
 
 #[async_trait]
@@ -349,6 +383,10 @@ impl Mounts for Doors {
             true => Status { state: State::Active, error: None },
             false => Status { state: State::Failed, error: Some("it does not stand".into()) },
         }
+    }
+
+    fn condition(&self, _tenant: &Tenant, _id: &MountId) -> Option<Condition> {
+        self.seen.lock().unwrap().condition.clone()
     }
 
     async fn set_pins(&self, _tenant: &Tenant, mount: &Mount, paths: Vec<Path>) -> Result<(), Error> {
