@@ -180,10 +180,11 @@ async fn forget(vfs: Arc<Vfs>, notifier: Notifier, mut ended: watch::Receiver<bo
         let Some((stale, vfs)) = stale.zip(vfs.upgrade()) else { return };
         let notifier = notifier.clone();
         let told = tokio::task::spawn_blocking(move || {
-            for Forgotten { name, number } in vfs.forgotten(&stale) {
+            for Forgotten { name, number, attributes_only } in vfs.forgotten(&stale) {
                 // What the kernel does not know it need not forget, and one that is gone knows nothing.
                 if let Some(number) = number {
-                    let _ = notifier.inval_inode(INodeNo(number), 0, 0);
+                    let from = if attributes_only { -1 } else { 0 };
+                    let _ = notifier.inval_inode(INodeNo(number), from, 0);
                 }
                 if let Some((parent, name)) = name {
                     let _ = notifier.inval_entry(INodeNo(parent), name.as_ref());

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::content::{Content, SILENCE};
 use crate::patience::{METADATA, Patience, late};
 use crate::pattern::Reach;
+use crate::upload::pieces;
 use crate::volume::{ATTEMPTS, Attributes, Found, State, Volume, Working};
 use crate::{VfsError, view};
 
@@ -148,6 +149,8 @@ enum Writable {
     Ready(Arc<Working>),
     /// The kernel reads the file by itself: it must be taken over, if that can be.
     Lent,
+    /// It has no name any more, and what it holds is still to be uploaded, or was: the handles need one of their own.
+    Kept(Arc<Working>, Arc<File>),
     /// A working copy must be made first, on this base.
     Wanted(Option<Base>),
 }
@@ -454,6 +457,10 @@ impl Volume {
                     may_take_over = self.take_over(file, handle).await?;
                     continue;
                 }
+                Writable::Kept(working, opened) => {
+                    self.make_own(file, &working, opened).await?;
+                    continue;
+                }
                 Writable::Wanted(base) => base.filter(|_| !from_nothing),
             };
             let scope = self.scope.clone();
@@ -484,6 +491,33 @@ impl Volume {
         working.became.get().is_none() && !self.has_started(state, working)
     }
 
+    /// Whether nothing but handles leads to a working copy: no change names it, and the cache does not keep it.
+    fn is_nobodys(&self, state: &State, working: &Working) -> bool {
+        let id = working.intent();
+        let is_named = state.executing.contains(&id) || self.journal().read(|intents, _| intents.contains_key(&id));
+        working.became.get().is_none() && !is_named
+    }
+
+    /// Gives a file without a name a copy of its own of what it holds.
+    async fn make_own(&self, file: &Arc<OpenFile>, working: &Arc<Working>, opened: Arc<File>) -> Result<(), VfsError> {
+        let scope = self.scope.clone();
+        let (own, fresh) = blocking(move || Ok(scope.stage(None)?)).await?;
+        // Whoever has it open goes on without its names.
+        self.scope.discard(&own);
+        for piece in pieces(Span::new(0, working.staged.size())) {
+            let bytes = self.read_working(working.clone(), opened.clone(), piece).await?;
+            let own = own.clone();
+            blocking(move || Ok(own.write_at(piece.offset, &bytes)?)).await?;
+        }
+        let mut inner = file.lock();
+        if let Held::Working { working: held, .. } = &inner.held
+            && Arc::ptr_eq(held, working)
+        {
+            inner.held = Held::Working { working: Arc::new(Working::new(own, 0, None)), file: fresh };
+        }
+        Ok(())
+    }
+
     /// Whether the upload of a working copy was ever tried: then it must stay as it is, since the provider may have it.
     fn has_started(&self, state: &State, working: &Working) -> bool {
         let id = working.intent();
@@ -500,7 +534,10 @@ impl Volume {
                 let source = Seen { path: content.source().path, ..seen.clone() };
                 Writable::Wanted(Some(Base::Remote(source)))
             }
-            Held::Working { working, .. } if inner.unlinked => Writable::Ready(working.clone()),
+            Held::Working { working, file } if inner.unlinked => match self.is_nobodys(&state, working) {
+                true => Writable::Ready(working.clone()),
+                false => Writable::Kept(working.clone(), file.clone()),
+            },
             Held::Working { working, .. } if working.became.get().is_some() => {
                 Writable::Wanted(working.became.get().cloned().map(Base::Remote))
             }

@@ -106,10 +106,15 @@ impl Volume {
         if let Some(working) = written {
             self.put_away(&working, kept).await;
         }
-        // The provider may keep other times than were written, and what was overtaken shows something else altogether.
-        now.into_iter().for_each(|(path, _)| self.announce(Stale::Entry(path)));
-        if matches!(outcome, Outcome::Overtaken) {
-            intent.action.paths().for_each(|path| self.announce(Stale::Below(path.clone())));
+        match outcome {
+            // Something else altogether may stand there.
+            Outcome::Overtaken => intent.action.paths().for_each(|path| self.announce(Stale::Below(path.clone()))),
+            Outcome::Conflict { .. } => now.into_iter().for_each(|(path, _)| self.announce(Stale::Entry(path))),
+            // Names changed when it was asked for; the provider may keep other times than were written.
+            _ => {
+                let stands = now.into_iter().filter(|(_, seen)| seen.is_some());
+                stands.for_each(|(path, _)| self.announce(Stale::Attributes(path)));
+            }
         }
         Ok(())
     }

@@ -1,23 +1,32 @@
 //! Numbers for names, as the kernel knows them.
 //!
-//! No look-up happens here. A number stands for a path for as long as the kernel remembers it. When another version
+//! No look-up happens here. A number stands for a path for as long as the kernel remembers it, and a while longer: programs
+//! that compare the numbers of files (version control, backups) take another one for another file. When another version
 //! appears at a path whose old version is still open, the path gets a new number: the kernel caches pages by number, and
 //! so never mixes two versions. The old number is left to its handles.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Weak};
 
 use causeway_storage::{Kind, Path};
+
+use lru::LruCache;
 
 use crate::file::OpenFile;
 
 /// The number of the root.
 pub(crate) const ROOT: u64 = 1;
 
+/// Numbers kept after the kernel forgot them: about 4 MiB.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(32_768).unwrap();
+
 #[derive(Debug)]
 pub(crate) struct Inodes {
     numbers: HashMap<u64, Inode>,
     paths: HashMap<Path, u64>,
+    /// What paths had that the kernel forgot.
+    remembered: LruCache<Path, u64>,
     next: u64,
 }
 
@@ -33,7 +42,8 @@ struct Inode {
 impl Inodes {
     pub(crate) fn new() -> Inodes {
         let root = Inode { path: Some(Path::ROOT), kind: Kind::Directory, lookups: 1, file: Weak::new() };
-        Inodes { numbers: [(ROOT, root)].into(), paths: [(Path::ROOT, ROOT)].into(), next: ROOT + 1 }
+        let (numbers, paths) = ([(ROOT, root)].into(), [(Path::ROOT, ROOT)].into());
+        Inodes { numbers, paths, remembered: LruCache::new(REMEMBERED), next: ROOT + 1 }
     }
 
     /// The number of a path, counted once more.
@@ -41,8 +51,10 @@ impl Inodes {
         let number = match self.paths.get(path) {
             Some(number) => *number,
             None => {
-                let number = self.next;
-                self.next += 1;
+                let number = self.remembered.pop(path).unwrap_or_else(|| {
+                    self.next += 1;
+                    self.next - 1
+                });
                 self.paths.insert(path.clone(), number);
                 let inode = Inode { path: Some(path.clone()), kind, lookups: 0, file: Weak::new() };
                 self.numbers.insert(number, inode);
@@ -72,6 +84,7 @@ impl Inodes {
             && self.paths.get(&path) == Some(&number)
         {
             self.paths.remove(&path);
+            self.remembered.put(path, number);
         }
     }
 
@@ -93,6 +106,7 @@ impl Inodes {
 
     /// The name is gone, or shall lead to another number.
     pub(crate) fn detach(&mut self, path: &Path) {
+        self.remembered.pop(path);
         if let Some(inode) = self.paths.remove(path).and_then(|number| self.numbers.get_mut(&number)) {
             inode.path = None;
         }
@@ -122,6 +136,12 @@ impl Inodes {
     /// Everything at and below `from` is at `to` now.
     pub(crate) fn rename(&mut self, from: &Path, to: &Path) {
         self.detach(to);
+        let gone =
+            self.remembered.iter().map(|(path, _)| path).filter(|path| path.is_within(from) || path.is_within(to));
+        let gone: Vec<Path> = gone.cloned().collect();
+        for path in &gone {
+            self.remembered.pop(path);
+        }
         let moved: Vec<(Path, u64)> = self
             .paths
             .iter()
@@ -138,5 +158,25 @@ impl Inodes {
                 self.paths.insert(target, number);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_keeps_its_number_although_the_kernel_forgot_it_and_what_moves_into_its_place_has_another() {
+        let path = |text| Path::parse(text).unwrap();
+        let mut inodes = Inodes::new();
+        let (a, b) = (inodes.look_up(&path("d/a"), Kind::File), inodes.look_up(&path("b"), Kind::File));
+        inodes.forget(a, 1);
+        assert_eq!(inodes.look_up(&path("d/a"), Kind::File), a);
+        inodes.forget(a, 1);
+        inodes.rename(&path("b"), &path("d/a"));
+        assert_eq!(inodes.look_up(&path("d/a"), Kind::File), b);
+        inodes.forget(b, 2);
+        inodes.detach(&path("d/a"));
+        assert_ne!(inodes.look_up(&path("d/a"), Kind::File), b);
     }
 }

@@ -83,6 +83,28 @@ impl Volume {
         Ok(listing)
     }
 
+    /// Whether what the provider has of a directory is at this path, at this moment.
+    fn is_at(&self, listing: &Listing, remote: &Path) -> bool {
+        self.contents(&listing.directory).remote.as_ref() == Some(remote)
+    }
+
+    /// Begins a listing of which nothing was shown yet anew, where the directory is now; none if nothing of it is at the
+    /// provider.
+    fn aim(&self, listing: &mut Listing) -> Option<Path> {
+        listing.asked = self.state().known.asking();
+        let shown = self.contents(&listing.directory);
+        listing.touched = shown.touched;
+        listing.remote = shown.remote.clone();
+        let Some(remote) = shown.remote else {
+            listing.at = At::Touched;
+            return None;
+        };
+        let mut state = self.state();
+        listing.open = Some(state.looked_at.open(&remote));
+        listing.touched.extend(state.known.changed_names(&remote, listing.asked));
+        Some(remote)
+    }
+
     fn contents(&self, directory: &Path) -> Contents {
         self.journal().look(|log| contents(log, directory))
     }
@@ -108,16 +130,24 @@ impl Volume {
     }
 
     async fn first_page(&self, listing: &mut Listing, remote: Path, patience: Patience) -> Result<Batch, VfsError> {
+        let mut remote = remote;
         for _ in 0..ATTEMPTS {
+            // First the watch, then the place: a move that ends in between is a change.
             let mut changes = self.journal().watch();
+            if !self.is_at(listing, &remote) {
+                match self.aim(listing) {
+                    Some(moved) => remote = moved,
+                    None => return Ok(Batch::new()),
+                }
+            }
             let page = patience.wait("the storage", self.storage.list(&remote, None)).await.flatten();
             let error = match page {
-                Ok(page) if self.contents(&listing.directory).remote.as_ref() == Some(&remote) => {
+                Ok(page) if self.is_at(listing, &remote) => {
                     return self.take(listing, &remote, page.entries, page.next, patience);
                 }
-                Ok(_) => {
-                    return Err(VfsError::of(ErrorKind::Unavailable(None), "the directory moved while it was read"));
-                }
+                // It moved while it was asked for: nothing of it was shown yet, so it is read where it is now.
+                Ok(_) => continue,
+                Err(_) if !self.is_at(listing, &remote) => continue,
                 Err(error) => error,
             };
             if error.is_passing() {

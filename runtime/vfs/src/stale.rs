@@ -14,6 +14,8 @@ const UNHEARD: usize = 4096;
 /// Something that is not as it was shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stale {
+    /// The attributes of what stands at this path, and nothing else of it.
+    Attributes(Path),
     /// What stands at this path, if anything: the name itself, its attributes and its content.
     Entry(Path),
     /// This path and everything below it.

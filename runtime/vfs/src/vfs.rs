@@ -171,6 +171,8 @@ pub struct Forgotten {
     pub name: Option<(u64, String)>,
     /// The attributes and content of this number.
     pub number: Option<u64>,
+    /// Its content stays.
+    pub attributes_only: bool,
 }
 
 /// One mount of a volume.
@@ -290,12 +292,14 @@ impl Vfs {
     }
 
     async fn shown(&self, number: u64, patience: Patience) -> Result<Attributes, VfsError> {
-        let (path, file) = {
+        let (path, file, is_directory) = {
             let inodes = lock(&self.inodes);
-            (inodes.path(number), inodes.file(number))
+            (inodes.path(number), inodes.file(number), inodes.is_directory(number))
         };
         let Some(path) = path else {
-            return file.map(|file| file.attributes()).ok_or(VfsError::Stale);
+            // A directory that was removed is one for who is in it.
+            let removed = is_directory.then(|| Attributes { has_name: false, ..Attributes::default() });
+            return file.map(|file| file.attributes()).or(removed).ok_or(VfsError::Stale);
         };
         match self.stat(&path, patience).await {
             Ok(Some(attributes)) => Ok(attributes),
@@ -735,6 +739,11 @@ impl Vfs {
     pub fn forgotten(&self, stale: &Stale) -> Vec<Forgotten> {
         let inodes = lock(&self.inodes);
         let (paths, is_name) = match stale {
+            Stale::Attributes(path) => {
+                let number = inodes.number(path);
+                let forgotten = Forgotten { number, attributes_only: true, ..Forgotten::default() };
+                return number.map(|_| forgotten).into_iter().collect();
+            }
             Stale::Entry(path) => (vec![path.clone()], false),
             Stale::Below(path) => {
                 let mut paths = inodes.below(path);
@@ -747,7 +756,7 @@ impl Vfs {
             let (parent, number) = inodes.known(&path);
             let is_directory = number.is_some_and(|number| inodes.is_directory(number));
             let name = parent.zip(path.name().map(str::to_owned)).filter(|_| is_name || !is_directory);
-            Forgotten { name, number }
+            Forgotten { name, number, attributes_only: false }
         };
         paths.into_iter().map(forget).filter(|forgotten| *forgotten != Forgotten::default()).collect()
     }

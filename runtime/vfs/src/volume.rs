@@ -600,9 +600,12 @@ impl Volume {
         for _ in 0..ATTEMPTS {
             changes.mark_unchanged();
             let resolved = self.resolve(path);
+            let place = resolved.place.clone();
             let (remote, through) = match resolved.place {
                 Place::Absent => return Ok(None),
                 Place::Fresh => return Ok(Some(Found::Directory(resolved.modified, None))),
+                // What moves is named by a version, unless the change before it has yet to tell which.
+                Place::Moved(seen) if seen.version.is_none() => (seen.path, Vec::new()),
                 Place::Moved(seen) => {
                     let modified = resolved.modified.or(seen.modified);
                     return Ok(Some(Found::File(Seen { modified, ..seen })));
@@ -620,7 +623,7 @@ impl Volume {
                 }
                 answer => answer?,
             };
-            if self.resolve(path).place != (Place::Remote { path: remote.clone(), through: through.clone() }) {
+            if self.resolve(path).place != place {
                 continue;
             }
             if let Some(entry) = answer {
@@ -634,8 +637,12 @@ impl Volume {
             if self.journal().read(|_, directories| directories.contains(&remote)) {
                 return Ok(Some(Found::Directory(None, None)));
             }
-            if self.state().executing.iter().any(|id| through.contains(id)) {
-                // The directory above is on its way: where it is at this moment only the end of the move can tell.
+            let is_moving = match place {
+                Place::Moved(_) => !self.state().executing.is_empty(),
+                _ => self.state().executing.iter().any(|id| through.contains(id)),
+            };
+            if is_moving {
+                // It, or the directory above, is on its way: where it is at this moment only the end of the move can tell.
                 patience.wait("a rename under way", changes.changed()).await?.map_err(Error::internal)?;
                 continue;
             }
