@@ -59,7 +59,10 @@ def digests(bucket):
 
 
 def uploads(bucket):
-    return [upload["Key"] for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    # One that has no parts takes no room: nobody can know of an upload whose begin was never answered.
+    found = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    parts = lambda upload: s3.list_parts(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]).get("Parts")
+    return [upload["Key"] for upload in found if parts(upload)]
 
 
 verbs = {

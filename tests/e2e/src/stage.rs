@@ -8,6 +8,9 @@ use tempfile::TempDir;
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(50);
 
+/// A provider that is back is noticed by then: it is tried every half minute at least, and a try may hang first.
+pub(crate) const NOTICED: Duration = Duration::from_secs(45);
+
 /// A case's own directory.
 pub(crate) struct Stage {
     directory: TempDir,

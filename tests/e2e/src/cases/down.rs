@@ -12,7 +12,7 @@ use super::scene::Scene;
 use crate::content::{bytes, digest};
 use crate::proxy::Act;
 use crate::servers::rgw;
-use crate::stage::eventually;
+use crate::stage::{NOTICED, eventually};
 
 const EIO: i32 = 5;
 /// What a question about names may take, with room for a busy machine.
@@ -88,7 +88,10 @@ pub(crate) fn a_server_that_hangs_holds_nobody_for_ever() {
     assert!(begun.elapsed() < Duration::from_secs(75), "a read took {:?}", begun.elapsed());
 
     scene.proxy.pass();
-    assert_eq!(digest(&fs::read(known.join("theirs")).unwrap()), digest(&bytes(1, 100_000)));
+    let read = eventually(NOTICED, "it is noticed that the server is back", || {
+        fs::read(known.join("theirs")).map_err(|error| error.to_string())
+    });
+    assert_eq!(digest(&read), digest(&bytes(1, 100_000)));
     scene.program.api.uploaded(&mount);
     assert_eq!(scene.server.client.keys(&scene.bucket), ["known/ours", "known/theirs"]);
     scene.end();
