@@ -130,19 +130,23 @@ async fn the_owner_of_what_stands_does_not_change() {
 }
 
 #[tokio::test]
-async fn what_would_have_no_effect_is_refused() {
+async fn attributes_and_the_window_of_a_reader_are_settings() {
     let stage = Stage::new().await;
     let backend = stage.memory().await;
-    let wrong = json!({"attributes": "sidecar"});
+    let wrong = json!({"attributes": "xattr", "read_ahead_max": "much"});
     let answer = stage.post("/api/v1/mounts", json!({"backend_id": backend, "vfs_config": wrong})).await;
     assert_eq!(answer.status.as_u16(), 400);
-    assert_eq!(answer.json()["fields"].as_object().unwrap().keys().collect::<Vec<_>>(), ["attributes"]);
+    let named = answer.json()["fields"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(named, ["attributes", "read_ahead_max"]);
     assert_eq!(stage.get("/api/v1/mounts").await.json()["count"], 0);
     let id = stage.post("/api/v1/mounts", json!({"backend_id": backend})).await.id();
     let path = format!("/api/v1/mounts/{id}");
-    assert_eq!(stage.patch(&path, json!({"vfs_config": wrong})).await.status.as_u16(), 400);
     let config = stage.get(&path).await.json()["vfs_config"].clone();
     assert_eq!((&config["attributes"], &config["read_ahead_max"]), (&json!("off"), &json!(64 << 20)));
+    let right = json!({"attributes": "sidecar", "read_ahead_max": "8Mi"});
+    assert_eq!(stage.patch(&path, json!({"vfs_config": right})).await.status.as_u16(), 200);
+    let config = stage.get(&path).await.json()["vfs_config"].clone();
+    assert_eq!((&config["attributes"], &config["read_ahead_max"]), (&json!("sidecar"), &json!(8 << 20)));
 }
 
 #[tokio::test]
