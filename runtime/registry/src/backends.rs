@@ -1,5 +1,7 @@
 //! Backends: a tenant's connected accounts, with their settings. Nothing here opens one.
 
+use std::collections::HashMap;
+
 use causeway_storage::{Secret, Settings, Timestamp, Value};
 use sqlx::any::{Any, AnyRow};
 use sqlx::{Row, Transaction};
@@ -159,11 +161,20 @@ impl Registry {
         let mut transaction = self.begin(tenant).await?;
         let sql = select!("ORDER BY created_at, id");
         let rows = sqlx::query(sql).bind(tenant.name()).fetch_all(&mut *transaction).await?;
-        let mut backends = Vec::with_capacity(rows.len());
-        for row in &rows {
-            backends.push(self.read_backend(&mut transaction, tenant, row).await?);
-        }
+        let mut backends = rows.iter().map(read_backend).collect::<Result<Vec<_>>>()?;
+        // One statement for all of them: a list is as many round trips as one backend is.
+        let secrets = sqlx::query("SELECT backend, field, sealed FROM backend_secrets WHERE tenant = $1")
+            .bind(tenant.name())
+            .fetch_all(&mut *transaction)
+            .await?;
         transaction.commit().await?;
+        let places: HashMap<_, _> =
+            backends.iter().enumerate().map(|(at, one)| (one.id.as_str().to_owned(), at)).collect();
+        for secret in &secrets {
+            // One that was connected between the two statements is not in the list.
+            let Some(&at) = places.get(secret.try_get::<&str, _>("backend")?) else { continue };
+            self.open_secret(tenant, &mut backends[at], secret)?;
+        }
         Ok(backends)
     }
 
@@ -240,41 +251,19 @@ impl Registry {
         tenant: &Tenant,
         row: Option<AnyRow>,
     ) -> Result<Option<Backend>> {
-        let backend = match &row {
-            Some(row) => Some(self.read_backend(&mut transaction, tenant, row).await?),
-            None => None,
-        };
+        let mut backend = row.as_ref().map(read_backend).transpose()?;
+        if let Some(backend) = &mut backend {
+            let secrets = sqlx::query("SELECT field, sealed FROM backend_secrets WHERE tenant = $1 AND backend = $2")
+                .bind(tenant.name())
+                .bind(backend.id.as_str())
+                .fetch_all(&mut *transaction)
+                .await?;
+            for secret in &secrets {
+                self.open_secret(tenant, backend, secret)?;
+            }
+        }
         transaction.commit().await?;
         Ok(backend)
-    }
-
-    async fn read_backend(
-        &self,
-        transaction: &mut Transaction<'static, Any>,
-        tenant: &Tenant,
-        row: &AnyRow,
-    ) -> Result<Backend> {
-        let damaged = || Error::Damaged("a backend".into());
-        let id = BackendId::parse(&row.try_get::<String, _>("id")?).ok_or_else(damaged)?;
-        let name = match row.try_get::<Option<String>, _>("name")? {
-            Some(name) => Some(BackendName::parse(&name).ok_or_else(damaged)?),
-            None => None,
-        };
-        let mut settings = from_plain_json(&row.try_get::<String, _>("settings")?)?;
-        self.read_secrets(transaction, tenant, &id, &mut settings).await?;
-        Ok(Backend {
-            id,
-            provider: row.try_get("provider")?,
-            name,
-            settings,
-            account: row.try_get("account")?,
-            connected: row.try_get::<i64, _>("connected")? != 0,
-            created_at: timestamp(row.try_get("created_at")?),
-            last_used: row.try_get::<Option<i64>, _>("last_used")?.map(timestamp),
-            generation: u64::try_from(row.try_get::<i64, _>("generation")?).map_err(|_| damaged())?,
-            credential_generation: u64::try_from(row.try_get::<i64, _>("credential_generation")?)
-                .map_err(|_| damaged())?,
-        })
     }
 
     async fn write_secrets(
@@ -298,28 +287,36 @@ impl Registry {
         Ok(())
     }
 
-    async fn read_secrets(
-        &self,
-        transaction: &mut Transaction<'static, Any>,
-        tenant: &Tenant,
-        id: &BackendId,
-        settings: &mut Settings,
-    ) -> Result<()> {
-        let rows = sqlx::query("SELECT field, sealed FROM backend_secrets WHERE tenant = $1 AND backend = $2")
-            .bind(tenant.name())
-            .bind(id.as_str())
-            .fetch_all(&mut **transaction)
-            .await?;
-        for row in rows {
-            let field: String = row.try_get("field")?;
-            let sealed: Vec<u8> = row.try_get("sealed")?;
-            let value = self.key().open(place(tenant, id, &field), &sealed);
-            let value = value
-                .ok_or_else(|| Error::Damaged(format!("the sealed setting {field} of backend {id} does not open")))?;
-            settings.set(field, Value::Secret(Secret::new(value.as_slice())));
-        }
+    fn open_secret(&self, tenant: &Tenant, backend: &mut Backend, row: &AnyRow) -> Result<()> {
+        let field: String = row.try_get("field")?;
+        let sealed: Vec<u8> = row.try_get("sealed")?;
+        let value = self.key().open(place(tenant, &backend.id, &field), &sealed).ok_or_else(|| {
+            Error::Damaged(format!("the sealed setting {field} of backend {} does not open", backend.id))
+        })?;
+        backend.settings.set(field, Value::Secret(Secret::new(value.as_slice())));
         Ok(())
     }
+}
+
+/// All of a backend but its secrets.
+fn read_backend(row: &AnyRow) -> Result<Backend> {
+    let damaged = || Error::Damaged("a backend".into());
+    let name = match row.try_get::<Option<String>, _>("name")? {
+        Some(name) => Some(BackendName::parse(&name).ok_or_else(damaged)?),
+        None => None,
+    };
+    Ok(Backend {
+        id: BackendId::parse(&row.try_get::<String, _>("id")?).ok_or_else(damaged)?,
+        provider: row.try_get("provider")?,
+        name,
+        settings: from_plain_json(&row.try_get::<String, _>("settings")?)?,
+        account: row.try_get("account")?,
+        connected: row.try_get::<i64, _>("connected")? != 0,
+        created_at: timestamp(row.try_get("created_at")?),
+        last_used: row.try_get::<Option<i64>, _>("last_used")?.map(timestamp),
+        generation: u64::try_from(row.try_get::<i64, _>("generation")?).map_err(|_| damaged())?,
+        credential_generation: u64::try_from(row.try_get::<i64, _>("credential_generation")?).map_err(|_| damaged())?,
+    })
 }
 
 /// Leaves behind what was cached for wrappers, too, and makes sure that nothing of all that is mounted. A mount that is being

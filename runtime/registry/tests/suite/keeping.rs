@@ -64,6 +64,20 @@ on_both! {
         assert_eq!(registry.backends(&a).await.unwrap(), [found]);
     }
 
+    async fn each_of_a_list_has_its_own_secrets(home) {
+        let (registry, a, b) = home.two_tenants().await;
+        let mut made = Vec::new();
+        for (tenant, secret) in [(&a, "one"), (&a, "two"), (&b, "of another tenant")] {
+            let mut new = new_backend(None);
+            new.settings.set("secret_access_key", Value::Secret(Secret::new(secret)));
+            made.push(registry.create_backend(tenant, &new).await.unwrap());
+        }
+        let mut listed = registry.backends(&a).await.unwrap();
+        listed.sort_by_key(|backend| made.iter().position(|one| one.id == backend.id));
+        assert_eq!(listed, made[..2]);
+        assert_eq!(registry.backends(&b).await.unwrap(), made[2..]);
+    }
+
     async fn a_name_is_taken_once_per_tenant(home) {
         let (registry, a, b) = home.two_tenants().await;
         registry.create_backend(&a, &new_backend(Some("s3"))).await.unwrap();
