@@ -168,12 +168,11 @@ impl Registry {
             .fetch_all(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        let places: HashMap<_, _> =
-            backends.iter().enumerate().map(|(at, one)| (one.id.as_str().to_owned(), at)).collect();
+        let mut by_id: HashMap<_, _> = backends.iter_mut().map(|backend| (backend.id.to_string(), backend)).collect();
         for secret in &secrets {
             // One that was connected between the two statements is not in the list.
-            let Some(&at) = places.get(secret.try_get::<&str, _>("backend")?) else { continue };
-            self.open_secret(tenant, &mut backends[at], secret)?;
+            let Some(backend) = by_id.get_mut(secret.try_get::<&str, _>("backend")?) else { continue };
+            self.open_secret(tenant, backend, secret)?;
         }
         Ok(backends)
     }
