@@ -48,13 +48,13 @@ def main(binary, components, reasons, page):
     explained, unexplained, unneeded = explain(outcomes, tomllib.loads(pathlib.Path(reasons).read_text()))
     told = tell(outcomes, explained)
     print(told)
-    pathlib.Path(page).write_text(told)
     for name in unexplained:
         print(f"fails without a reason: {name}: {message(text, name)}")
     for pattern in unneeded:
         print(f"passes, its reason is not needed any more: {pattern}")
     if unexplained or unneeded:
         sys.exit(1)
+    pathlib.Path(page).write_text(told)
 
 
 def run(stack, work, binary, components):

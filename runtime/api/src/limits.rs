@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use crate::error::ApiError;
 
@@ -16,7 +17,7 @@ pub const CONNECT_BYTES: usize = 256 << 10;
 pub const CREDENTIAL_BYTES: usize = 16 << 10;
 /// Requests at work at once; more are turned away at once. Each may hold a connect body and a provider's connection.
 pub const REQUESTS: usize = 256;
-/// When a request ends, whatever it waits for.
+/// When a request is answered, whatever it waits for.
 pub const REQUEST: Duration = Duration::from_secs(30);
 /// When a provider must have answered a probe: early enough to say so.
 pub const PROBE: Duration = Duration::from_secs(25);
@@ -46,14 +47,27 @@ impl Gate {
     }
 }
 
-/// Turns requests away beyond [`REQUESTS`] and ends them after [`REQUEST`].
+/// Turns requests away beyond [`REQUESTS`] and answers them after [`REQUEST`] at the latest. What changes something is carried to
+/// its end, whether or not anybody still listens: half a change would be neither the old state nor the new one.
 pub(crate) async fn hold(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let Ok(_permit) = gate.0.try_acquire() else {
+    let Ok(permit) = gate.0.try_acquire_owned() else {
         return ApiError::overloaded().into_response();
     };
-    match tokio::time::timeout(REQUEST, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::late().into_response(),
+    let changes = !request.method().is_safe();
+    let work = async move {
+        let response = next.run(request).await;
+        drop(permit);
+        response
+    };
+    if !changes {
+        return tokio::time::timeout(REQUEST, work).await.unwrap_or_else(|_| ApiError::late().into_response());
+    }
+    let task = tokio::spawn(work.in_current_span());
+    match tokio::time::timeout(REQUEST, task).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(failed)) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        // The program stops, or it is late.
+        Ok(Err(_)) | Err(_) => ApiError::late().into_response(),
     }
 }
 
@@ -89,6 +103,21 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), REQUEST.as_secs());
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains(r#""code":"TIMEOUT""#), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_carried_to_its_end_though_nobody_waits_for_it() {
+        let done = Arc::new(Semaphore::new(0));
+        let after = done.clone();
+        let change = async move || {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            after.add_permits(1);
+        };
+        let router = Router::new().route("/", axum::routing::post(change)).layer(from_fn_with_state(Gate::new(), hold));
+        let request = Request::post("/").body(Body::empty()).unwrap();
+        let gone = tokio::time::timeout(Duration::from_secs(1), router.oneshot(request)).await;
+        assert!(gone.is_err());
+        tokio::time::timeout(Duration::from_secs(10), done.acquire()).await.unwrap().unwrap().forget();
     }
 
     #[tokio::test(start_paused = true)]

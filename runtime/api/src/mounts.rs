@@ -185,8 +185,11 @@ pub(crate) async fn update(
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Json<Done>> {
-    let mount = find(&api, &tenant, &id).await?;
     let mut given = object(&headers, body, limits::CONNECT_BYTES).await?;
+    // One at a time: each is merged into what the one before it left, and takes effect after it.
+    static ORDER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = ORDER.lock().await;
+    let mount = find(&api, &tenant, &id).await?;
     let mut problems = Vec::new();
     let set = match given.remove("vfs_config") {
         Some(Value::Object(set)) => set,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use causeway_registry::{Mount, Tenant};
 use causeway_storage::{Path, Problem};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -60,7 +61,10 @@ pub(crate) async fn list(
 #[utoipa::path(
     put, path = "/api/v1/mounts/{id}/pins", tag = "mounts", params(("id" = String, Path, description = "The mount's id")),
     request_body(content = Object, description = "`paths`: at most 1,000 paths from the root of the mount"),
-    responses((status = 200, body = Done), (status = 400, body = ErrorAnswer), (status = 404, body = ErrorAnswer))
+    responses(
+        (status = 200, body = Done), (status = 400, body = ErrorAnswer), (status = 404, body = ErrorAnswer),
+        (status = 413, body = ErrorAnswer),
+    )
 )]
 pub(crate) async fn replace(
     State(api): State<Api>,
@@ -69,14 +73,22 @@ pub(crate) async fn replace(
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Json<Done>> {
-    let mount = find(&api, &tenant, &id).await?;
-    if mount.removing {
-        return Err(ApiError::mount_not_found());
-    }
+    let mount = staying(&api, &tenant, &id).await?;
     let given = object(&headers, body, limits::CONNECT_BYTES).await?;
     let paths = paths(given).map_err(|problems| ApiError::problems(&problems))?;
     api.mounts.set_pins(&tenant, &mount, paths).await.map_err(ApiError::storage)?;
+    // It may have been removed while the body was on its way. Then nobody would ever take them back.
+    if let Err(error) = staying(&api, &tenant, &id).await {
+        api.mounts.set_pins(&tenant, &mount, Vec::new()).await.map_err(ApiError::storage)?;
+        return Err(error);
+    }
     Ok(Json(Done::new("Pins updated")))
+}
+
+/// A mount that nobody asked to go.
+async fn staying(api: &Api, tenant: &Tenant, id: &str) -> ApiResult<Mount> {
+    let mount = find(api, tenant, id).await?;
+    if mount.removing { Err(ApiError::mount_not_found()) } else { Ok(mount) }
 }
 
 fn paths(mut given: Map<String, Value>) -> Result<Vec<Path>, Vec<Problem>> {

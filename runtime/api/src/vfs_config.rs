@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 pub enum CacheMode {
     /// Nothing; a close waits for the upload.
     Off,
-    /// What is open for reading and writing at once.
+    /// Nothing, as with `off`: a close waits for the upload.
     Minimal,
     /// What is written.
     Writes,

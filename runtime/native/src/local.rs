@@ -2,16 +2,18 @@
 //!
 //! Every path is opened by `openat2` below a descriptor of the folder, with `RESOLVE_BENEATH`, so the kernel itself refuses
 //! `..`, absolute links and magic links at every step, without a race. Symbolic links are not followed at all unless
-//! `copy_links` is set; then they may lead to other places inside the folder. A file is written without a name, synced, and
-//! then gets its name, so readers see the old or the new content, and whatever ends the process leaves nothing behind.
+//! `copy_links` is set; then they may lead to other places inside the folder. A name as the encoding spells it is one name
+//! of the disk, or there is nothing of it. A file is written without a name, synced, and then gets its name, so readers see
+//! the old or the new content. What is answered survives a loss of power.
 
 use std::fmt;
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -21,7 +23,8 @@ use causeway_storage::{
     Version, WriteIntent, WriteLog,
 };
 use rustix::fs::{
-    self, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, Timestamps, UTIME_OMIT,
+    self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, Timestamps,
+    UTIME_OMIT,
 };
 use rustix::io::Errno;
 
@@ -183,7 +186,7 @@ impl Jail {
         let links = if self.follow { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
         let mounts = if self.one_file_system { ResolveFlags::NO_XDEV } else { ResolveFlags::empty() };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | links | mounts;
-        let spelled = self.spelled(path);
+        let spelled = self.spelled(path).ok_or(Errno::NOENT)?;
         fs::openat2(
             &self.root,
             if spelled.is_empty() { "." } else { &spelled },
@@ -193,8 +196,17 @@ impl Jail {
         )
     }
 
-    fn spelled(&self, path: &Path) -> String {
-        path.names().map(|name| self.encoding.to_provider(name)).collect::<Vec<_>>().join("/")
+    /// A path as the disk spells it; none where it cannot hold such a name.
+    fn spelled(&self, path: &Path) -> Option<String> {
+        Some(path.names().map(|name| self.spelled_name(name)).collect::<Option<Vec<_>>>()?.join("/"))
+    }
+
+    /// One name as the disk spells it. An encoding may turn the look-alike of a slash into a slash: that is no name here, but a
+    /// way to somewhere else.
+    fn spelled_name(&self, name: &str) -> Option<String> {
+        let spelled = self.encoding.to_provider(name);
+        let is_a_name = !matches!(&*spelled, "" | "." | "..") && !spelled.contains(['/', '\0']);
+        is_a_name.then_some(spelled)
     }
 
     /// The directory that holds a path, and the path's name in it.
@@ -202,12 +214,17 @@ impl Jail {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
             return Err(Error::new(ErrorKind::Invalid, "the root cannot be changed"));
         };
-        let name = self.encoding.to_provider(name);
+        let name = self.spelled_name(name).ok_or_else(|| {
+            let message = format!(
+                "a disk cannot hold the name {name:?} with this encoding; let `encoding` include Slash and Dot"
+            );
+            Error::new(ErrorKind::Invalid, message)
+        })?;
         if name.starts_with(UNFINISHED) {
             return Err(Error::new(ErrorKind::Invalid, format!("names that begin with {UNFINISHED} are not allowed")));
         }
         let directory =
-            self.open_at(&parent, OFlags::PATH | OFlags::DIRECTORY).map_err(|errno| named(errno, &parent))?;
+            self.open_at(&parent, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|errno| named(errno, &parent))?;
         Ok((directory, name))
     }
 
@@ -299,7 +316,11 @@ impl Jail {
             stat => stat.map_err(io_error)?,
         };
         if FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Symlink {
-            let entry = if self.follow { self.stat(path)? } else { None };
+            let entry = match if self.follow { self.stat(path) } else { Ok(None) } {
+                // It leads out of the folder, or where nobody may look: that is no reason to show nothing of the others.
+                Err(error) if error.kind == ErrorKind::Denied => None,
+                looked => looked?,
+            };
             if entry.is_none() && self.warn_links {
                 tracing::warn!(path = %path, "left out a symbolic link");
             }
@@ -327,7 +348,6 @@ impl Jail {
     fn write(&self, intent: &WriteIntent, content: &dyn Source) -> Result<Entry> {
         let (directory, name) = self.open_parent(&intent.path)?;
         self.check_replaced(&intent.path, intent.existing.as_ref(), ErrorKind::PreconditionFailed)?;
-        let directory = reopened(&directory)?;
         let (file, unfinished) = match fs::openat(&directory, ".", OFlags::TMPFILE | WRITTEN, Mode::from(0o644)) {
             Ok(file) => (File::from(file), None),
             // A file system that has no nameless files.
@@ -339,8 +359,12 @@ impl Jail {
             }
             Err(errno) => return Err(io_error(errno)),
         };
+        // Held until the file has its name: whoever gets it knows that nobody works on what stands here unfinished.
+        fs::flock(&file, FlockOperation::LockExclusive).map_err(io_error)?;
         let put = self
             .fill(&file, intent, content)
+            // Copying may have taken long.
+            .and_then(|()| self.check_replaced(&intent.path, intent.existing.as_ref(), ErrorKind::PreconditionFailed))
             .and_then(|()| put(&directory, &file, unfinished.as_deref(), &name, intent));
         if let Err(error) = put {
             if let Some(unfinished) = unfinished {
@@ -360,7 +384,8 @@ impl Jail {
             Err(Errno::NOTEMPTY) if self.sweep(path)? => remove(),
             removed => removed,
         };
-        removed.map_err(|errno| named(errno, path))
+        removed.map_err(|errno| named(errno, path))?;
+        fs::fsync(&directory).map_err(io_error)
     }
 
     /// Removes what dead processes left unfinished in a directory; says whether that was all that is in it.
@@ -372,9 +397,12 @@ impl Jail {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let process = name.to_str().ok().and_then(|name| name.strip_prefix(UNFINISHED)?.split('-').next());
-            let is_dead = process.is_some_and(|process| !std::path::Path::new("/proc").join(process).exists());
-            if !is_dead {
+            if !name.to_str().is_ok_and(|name| name.starts_with(UNFINISHED)) {
+                return Ok(false);
+            }
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let left = fs::openat(&opened, name, flags, Mode::empty()).map_err(io_error)?;
+            if fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_err() {
                 return Ok(false);
             }
             fs::unlinkat(&opened, name, AtFlags::empty()).map_err(io_error)?;
@@ -426,6 +454,10 @@ impl Jail {
             let flags = if replaces.is_some() { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
             fs::renameat_with(&old_directory, &old_name, &new_directory, &new_name, flags)
                 .map_err(|errno| named(errno, to))?;
+            fs::fsync(&new_directory).map_err(io_error)?;
+            if to.parent() != from.path.parent() {
+                fs::fsync(&old_directory).map_err(io_error)?;
+            }
         }
         self.require(to)
     }
@@ -435,14 +467,16 @@ impl Jail {
         let flags = if entry.kind == Kind::Directory { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
         let opened = self.open_at(&node.path, OFlags::RDONLY | flags).map_err(|errno| named(errno, &node.path))?;
         fs::futimens(&opened, &times(modified)).map_err(io_error)?;
+        fs::fsync(&opened).map_err(io_error)?;
         self.require(&node.path)
     }
 }
 
-/// A hidden name that nobody else gives: with the process, so that one that is dead can be told.
+/// A hidden name that nobody else gives, nor an earlier process of the same number gave.
 fn unfinished() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!("{UNFINISHED}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    format!("{UNFINISHED}{:016x}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Gives a complete file its name, in one step.
@@ -472,11 +506,6 @@ fn put(directory: &OwnedFd, file: &File, named: Option<&str>, name: &str, intent
         let _ = fs::unlinkat(directory, &named, AtFlags::empty());
         told(errno)
     })
-}
-
-/// A descriptor that was opened for its path alone, opened for use.
-fn reopened(directory: &OwnedFd) -> Result<OwnedFd> {
-    fs::openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(io_error)
 }
 
 fn times(modified: Timestamp) -> Timestamps {
@@ -573,7 +602,8 @@ impl Storage for LocalStorage {
                 return Err(Error::new(ErrorKind::IsDirectory, format!("{} is a directory", file.path)));
             }
             let (directory, name) = jail.open_parent(&file.path)?;
-            fs::unlinkat(&directory, &name, AtFlags::empty()).map_err(|errno| named(errno, &file.path))
+            fs::unlinkat(&directory, &name, AtFlags::empty()).map_err(|errno| named(errno, &file.path))?;
+            fs::fsync(&directory).map_err(io_error)
         })
         .await
     }
@@ -583,6 +613,7 @@ impl Storage for LocalStorage {
         self.work(move |jail| {
             let (directory, name) = jail.open_parent(&path)?;
             fs::mkdirat(&directory, &name, Mode::from(0o755)).map_err(|errno| named(errno, &path))?;
+            fs::fsync(&directory).map_err(io_error)?;
             jail.require(&path)
         })
         .await

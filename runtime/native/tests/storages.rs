@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use causeway_native::{LocalProvider, LocalStorage, MemoryProvider, MemoryStorage};
 use causeway_storage::{
-    Cursor, Entry, Error, ErrorKind, Kind, MemorySource, Node, Opening, Path, Provider, Remotes, Settings, Span,
-    Storage, Timestamp, WriteIntent, WriteLogNone, collect,
+    Cursor, Entry, Error, ErrorKind, Kind, MemorySource, Node, Opening, Path, Provider, Remotes, Settings, Source,
+    Span, Storage, Timestamp, WriteIntent, WriteLogNone, collect,
 };
 
 struct NoRemotes;
@@ -230,6 +230,88 @@ mod jail {
         // A link is not shown, so nothing was seen there: the write is refused and the link stays.
         assert!(put(&*storage, "link", "x", None).await.is_err());
         assert_eq!(std::fs::read_to_string(victim).unwrap(), "untouched");
+    }
+
+    /// An encoding without `Slash` turns the look-alike of a slash into a slash.
+    #[tokio::test]
+    async fn no_encoding_makes_a_name_into_a_way_out() {
+        let outside = folder();
+        let inside = outside.path().join("inside");
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::create_dir(outside.path().join("empty")).unwrap();
+        for encoding in ["None", "Raw", "Dot", "Slash", "0"] {
+            let json = serde_json::json!({"encoding": encoding, "one_file_system": true});
+            let storage = LocalStorage::open(&inside, &Path::ROOT, &settings(json)).unwrap();
+            put(&storage, "mine", "x", None).await.unwrap();
+            let mine = node(&storage, "mine").await;
+            for name in ["..／new", "a／..／..／new", "..／empty", "．．", "．", "‛", "．．／empty"] {
+                let path = path(name);
+                let unseen =
+                    Node { path: path.clone(), kind: Kind::Directory, cookie: None, version: None, size: None };
+                // Under some masks it is an ordinary name, and stays inside.
+                let made = storage.make_directory(&path).await;
+                let moved = storage.move_to(&mine, &path, None).await;
+                let written = put(&storage, name, "x", None).await;
+                let removed = storage.remove_directory(&unseen).await;
+                assert_eq!(made.is_ok(), removed.is_ok(), "{encoding}: {name}: {made:?}, {removed:?}");
+                assert!(moved.is_err() && written.is_err(), "{encoding}: {name}");
+                let there: Vec<_> =
+                    std::fs::read_dir(outside.path()).unwrap().map(|item| item.unwrap().file_name()).collect();
+                assert_eq!(there.len(), 2, "{encoding}: {name}: {there:?}");
+            }
+            storage.remove_file(&mine).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_that_leads_out_hides_nothing_else() {
+        let (inside, outside) = (folder(), folder());
+        std::fs::write(outside.path().join("secret"), "x").unwrap();
+        symlink(outside.path(), inside.path().join("out")).unwrap();
+        std::fs::write(inside.path().join("f"), "x").unwrap();
+        symlink("f", inside.path().join("in")).unwrap();
+        let storage = local(&inside, serde_json::json!({"copy_links": true}));
+        assert_eq!(names(&*storage, "").await, ["f", "in"]);
+    }
+
+    #[tokio::test]
+    async fn what_changes_while_content_is_copied_is_not_replaced() {
+        /// Content that takes so long that somebody else writes meanwhile.
+        struct Slow(std::path::PathBuf);
+        impl Source for Slow {
+            fn size(&self) -> u64 {
+                1
+            }
+            fn read_exact_at(&self, _: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+                std::fs::write(&self.0, "of another").unwrap();
+                buffer.fill(b'x');
+                Ok(())
+            }
+        }
+        let inside = folder();
+        let storage = local(&inside, serde_json::json!({}));
+        put(&*storage, "f", "first", None).await.unwrap();
+        let existing = Some(node(&*storage, "f").await);
+        let intent = WriteIntent { path: path("f"), existing, modified: None, media_type: "text/plain".into() };
+        let content = Arc::new(Slow(inside.path().join("f")));
+        let error = storage.write(&intent, content, Arc::new(WriteLogNone)).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::PreconditionFailed);
+        assert_eq!(get(&*storage, "f").await, "of another");
+        assert_eq!(std::fs::read_dir(inside.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_directory_goes_with_what_died_in_it_and_stays_with_what_is_written() {
+        let inside = folder();
+        let storage = local(&inside, serde_json::json!({}));
+        storage.make_directory(&path("d")).await.unwrap();
+        let left = std::fs::File::create(inside.path().join("d/.causeway-unfinished-1-0")).unwrap();
+        left.lock().unwrap();
+        let directory = node(&*storage, "d").await;
+        let error = storage.remove_directory(&directory).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::DirectoryNotEmpty);
+        drop(left);
+        storage.remove_directory(&directory).await.unwrap();
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use causeway_api as api;
 use causeway_api::{Backends, Catalog, Pending, Trial, Use};
 use causeway_cache::{Cache, Scope};
-use causeway_registry::{Backend, BackendId, BackendName, Registry, Tenant};
+use causeway_registry::{Backend, BackendId, BackendName, MountsWanted, Registry, Tenant};
 use causeway_storage::{
     Act, ConsentRequest, Error, ErrorKind, Identity, Make, OpenError, Opening, Path, Provider, Remotes, Settings,
     SignIn, Storage,
@@ -30,6 +30,9 @@ use crate::waiting;
 const DEEPEST: usize = 8;
 /// How long a probe may take before the answer is that it failed.
 const PROBE: Duration = Duration::from_secs(25);
+
+/// In the place of a credential generation: one that no backend has.
+const OUTDATED: u64 = 0;
 
 /// In the data directory: on the disk of the cache, so that nothing is copied.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
@@ -79,17 +82,39 @@ impl Pool {
         let in_use = self.in_use(tenant, id);
         let mut in_use = in_use.lock().await;
         let backend = self.stored(tenant, id).await?;
-        if let Some((volume, generation)) = &in_use.volume
-            && *generation == backend.generation
+        if let Some((volume, generation)) = in_use.volume.clone()
+            && generation == backend.generation
         {
-            return Ok(volume.clone());
+            if in_use.is_outdated()
+                && let Err(error) = self.open_in(&mut in_use, tenant, &backend, 0).await
+            {
+                tracing::warn!(?error, backend = %id, "a changed backend still does not open");
+            }
+            return Ok(volume);
         }
         in_use.leave_volume().await;
         let storage = self.open_in(&mut in_use, tenant, &backend, 0).await?;
         let scope = self.scope(tenant, id, backend.generation).await?;
         let volume = Volume::open(storage, scope, self.budget.clone()).await?;
         in_use.volume = Some((volume.clone(), backend.generation));
+        if let Err(error) = self.let_pins_go(tenant, &volume).await {
+            tracing::warn!(?error, backend = %id, "what removed mounts pinned cannot be let go");
+        }
         Ok(volume)
+    }
+
+    /// Takes back what is pinned for mounts that are no more: they could not while their backend did not open.
+    async fn let_pins_go(&self, tenant: &Tenant, volume: &Volume) -> Result<(), Error> {
+        let owners = volume.pin_owners();
+        if owners.is_empty() {
+            return Ok(());
+        }
+        let mounts = self.registry.mounts(tenant, MountsWanted::All).await.map_err(Error::internal)?;
+        let stays = |owner: &String| mounts.iter().any(|mount| !mount.removing && mount.id.as_str() == owner);
+        for owner in owners.iter().filter(|owner| !stays(owner)) {
+            volume.set_pins(owner, Vec::new()).await?;
+        }
+        Ok(())
     }
 
     /// Takes every backend into use that an earlier process left with changes pending.
@@ -133,8 +158,9 @@ impl Pool {
     async fn storage(&self, tenant: &Tenant, id: &BackendId, depth: usize) -> Result<Arc<Switch>, Error> {
         let in_use = self.in_use(tenant, id);
         let mut in_use = in_use.lock().await;
-        if let Some((storage, _)) = &in_use.storage {
-            return Ok(storage.clone());
+        match &in_use.storage {
+            Some((storage, _)) if !in_use.is_outdated() => return Ok(storage.clone()),
+            _ => {}
         }
         let backend = self.stored(tenant, id).await?;
         self.open_in(&mut in_use, tenant, &backend, depth).await
@@ -226,6 +252,11 @@ impl Pool {
 }
 
 impl InUse {
+    /// Whether the credential changed and what stands here could not be opened with the new one.
+    fn is_outdated(&self) -> bool {
+        matches!(self.storage, Some((_, OUTDATED)))
+    }
+
     async fn leave_volume(&mut self) {
         if let Some((volume, _)) = self.volume.take() {
             volume.stop().await;
@@ -274,29 +305,30 @@ impl Backends for Pool {
     async fn changed(&self, tenant: &Tenant, id: &BackendId) {
         self.health(tenant, id).forget();
         let in_use = self.in_use(tenant, id);
-        let exchanged = {
-            let mut in_use = in_use.lock().await;
-            match self.stored(tenant, id).await {
-                Ok(backend) => {
-                    if in_use.volume.as_ref().is_some_and(|(_, generation)| *generation != backend.generation) {
-                        in_use.leave_volume().await;
-                    }
-                    let opened = match in_use.storage {
-                        Some(_) => self.open_in(&mut in_use, tenant, &backend, 0).await.map(|_| ()),
-                        None => Ok(()),
-                    };
-                    // What the old credential was refused waits for nothing any more.
-                    match &in_use.volume {
-                        Some((volume, _)) if opened.is_ok() => volume.retry().await,
-                        _ => opened,
-                    }
-                }
-                Err(error) => Err(error),
+        let mut in_use = in_use.lock().await;
+        let opened = async {
+            let backend = self.stored(tenant, id).await?;
+            if in_use.volume.as_ref().is_some_and(|(_, generation)| *generation != backend.generation) {
+                in_use.leave_volume().await;
+            }
+            match in_use.storage {
+                Some(_) => self.open_in(&mut in_use, tenant, &backend, 0).await.map(|_| ()),
+                None => Ok(()),
             }
         };
-        if let Err(error) = exchanged {
+        if let Err(error) = opened.await {
             tracing::error!(?error, backend = %id, "a changed backend does not open; its next user tries again");
-            self.close(tenant, id).await;
+            // What is mounted goes on with what it has: a second volume beside it would be a second journal.
+            if let Some((_, credential)) = &mut in_use.storage {
+                *credential = OUTDATED;
+            }
+            return;
+        }
+        // What the old credential was refused waits for nothing any more.
+        if let Some((volume, _)) = &in_use.volume
+            && let Err(error) = volume.retry().await
+        {
+            tracing::warn!(?error, backend = %id, "pending changes are not tried again at once");
         }
     }
 

@@ -256,7 +256,8 @@ fn address(given: Option<String>, name: &str, default: &str, problems: &mut Vec<
 /// A number of bytes, or no limit.
 fn size(given: Option<&str>, name: &str, problems: &mut Vec<String>) -> u64 {
     let Some(text) = given.filter(|text| *text != "off") else { return u64::MAX };
-    parse_bytes(text).unwrap_or_else(|| {
+    // With none nothing could be written.
+    parse_bytes(text).filter(|bytes| *bytes > 0).unwrap_or_else(|| {
         problems.push(format!("{name}: `{text}` is neither a size such as 200G nor off"));
         u64::MAX
     })
@@ -316,6 +317,7 @@ fn read_file(path: &std::path::Path, problems: &mut Vec<String>) -> File {
             }
             toml::Value::String(text) => Some(text),
             toml::Value::Boolean(truth) => Some(truth.to_string()),
+            toml::Value::Integer(number) => Some(number.to_string()),
             toml::Value::Array(items) => {
                 let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
                 texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))

@@ -36,8 +36,13 @@ struct Inner {
 
 /// One mount.
 enum One {
-    Mounting,
-    Stands { mounted: Arc<Mounted>, vfs: Arc<Vfs>, backend: BackendId },
+    /// With the settings that it got meanwhile.
+    Mounting(Option<VfsConfig>),
+    Stands {
+        mounted: Arc<Mounted>,
+        vfs: Arc<Vfs>,
+        backend: BackendId,
+    },
     Unmounting,
     Failed(String),
 }
@@ -51,6 +56,7 @@ impl Standing {
     pub(crate) async fn restore(&self, tenant: &Tenant) -> std::result::Result<(), causeway_registry::Error> {
         for mount in self.inner.registry.mounts(tenant, MountsWanted::All).await? {
             let (this, tenant) = (self.clone(), tenant.clone());
+            this.put(&tenant, &mount.id, if mount.removing { One::Unmounting } else { One::Mounting(None) });
             if mount.removing {
                 tokio::spawn(async move { this.finish_removal(&tenant, &mount).await });
                 continue;
@@ -64,7 +70,7 @@ impl Standing {
                 };
                 if let Err(error) = stood {
                     tracing::error!(?error, mount = %mount.id, "a mount cannot be restored");
-                    this.put(&tenant, &mount.id, One::Failed(sentence(&error)));
+                    this.fail(&tenant, &mount.id, &error);
                 }
             });
         }
@@ -91,7 +97,6 @@ impl Standing {
         config: &api::VfsConfig,
     ) -> std::result::Result<(), MountError> {
         let names = self.below_root(&mount.path)?;
-        self.put(tenant, &mount.id, One::Mounting);
         let volume = self.inner.pool.volume(tenant, &mount.backend).await?;
         let vfs = Vfs::new(volume, vfs_config(config));
         let default = MountOptions::default();
@@ -126,41 +131,52 @@ impl Standing {
 
     /// Notes that a mount stands; gives it back if it was removed while it was on its way.
     fn keep(&self, tenant: &Tenant, mount: &Mount, mounted: Arc<Mounted>, vfs: Arc<Vfs>) -> Option<Arc<Mounted>> {
-        match self.lock().get_mut(&(tenant.clone(), mount.id.clone())) {
-            Some(one) if matches!(one, One::Mounting) => {
-                *one = One::Stands { mounted, vfs, backend: mount.backend.clone() };
-                None
-            }
-            _ => Some(mounted),
+        let mut mounts = self.lock();
+        let Some(one) = mounts.get_mut(&(tenant.clone(), mount.id.clone())) else { return Some(mounted) };
+        let One::Mounting(config) = one else { return Some(mounted) };
+        if let Some(config) = config.take() {
+            vfs.reconfigure(config);
+        }
+        *one = One::Stands { mounted, vfs, backend: mount.backend.clone() };
+        None
+    }
+
+    /// Notes why a mount that was on its way does not stand, unless it was removed meanwhile.
+    fn fail(&self, tenant: &Tenant, id: &MountId, error: &MountError) {
+        if let Some(one) = self.lock().get_mut(&(tenant.clone(), id.clone()))
+            && matches!(one, One::Mounting(_))
+        {
+            *one = One::Failed(sentence(error));
         }
     }
 
     /// Waits until nothing of a removed mount is pending, however long that takes, and removes its row.
     async fn finish_removal(&self, tenant: &Tenant, mount: &Mount) {
         loop {
-            let still = match self.inner.pool.volume(tenant, &mount.backend).await {
-                Ok(volume) => volume.drain(DRAIN).await.changes,
+            match self.removed(tenant, mount).await {
+                Ok(true) => break,
+                Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(?error, mount = %mount.id, "a removed mount's uploads cannot go on yet");
+                    tracing::warn!(?error, mount = %mount.id, "a removed mount cannot go yet");
                     tokio::time::sleep(STANDS).await;
-                    continue;
                 }
-            };
-            match self.inner.registry.mount(tenant, &mount.id).await {
-                Ok(None) => return,
-                Ok(Some(_)) if still > 0 => {}
-                Ok(Some(_)) => match self.inner.registry.delete_mount(tenant, &mount.id).await {
-                    Ok(_) => {
-                        self.lock().remove(&(tenant.clone(), mount.id.clone()));
-                        return;
-                    }
-                    Err(error) => tracing::error!(%error, mount = %mount.id, "a drained mount cannot be removed"),
-                },
-                Err(error) => tracing::error!(%error, mount = %mount.id, "a removed mount cannot be read"),
             }
-            // Only a failing registry comes here without having waited long.
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        self.lock().remove(&(tenant.clone(), mount.id.clone()));
+    }
+
+    /// Waits a while for what is pending of a removed mount. Whether it is gone, by us or by others.
+    async fn removed(&self, tenant: &Tenant, mount: &Mount) -> Result<bool> {
+        let registry = &self.inner.registry;
+        if registry.mount(tenant, &mount.id).await.map_err(Error::internal)?.is_none() {
+            return Ok(true);
+        }
+        let volume = self.inner.pool.volume(tenant, &mount.backend).await?;
+        if volume.drain(DRAIN).await.changes > 0 {
+            return Ok(false);
+        }
+        registry.delete_mount(tenant, &mount.id).await.map_err(Error::internal)?;
+        Ok(true)
     }
 
     fn below_root(&self, path: &str) -> std::result::Result<Names, MountError> {
@@ -193,18 +209,22 @@ impl Mounts for Standing {
         config: &api::VfsConfig,
     ) -> std::result::Result<Status, MountError> {
         let (this, whose, made, config) = (self.clone(), tenant.clone(), mount.clone(), config.clone());
+        self.put(tenant, &mount.id, One::Mounting(None));
         // In a task of its own, so that it goes on when the request ends first.
         let standing = tokio::spawn(async move {
             let stood = this.stand(&whose, &made, &config).await;
             if let Err(error) = &stood {
-                this.put(&whose, &made.id, One::Failed(sentence(error)));
+                this.fail(&whose, &made.id, error);
             }
             stood
         });
         match tokio::time::timeout(STANDS, standing).await {
             Ok(Ok(Ok(()))) => Ok(self.status(tenant, &mount.id)),
             Ok(Ok(Err(error))) => {
-                self.lock().remove(&(tenant.clone(), mount.id.clone()));
+                let (key, mut mounts) = ((tenant.clone(), mount.id.clone()), self.lock());
+                if matches!(mounts.get(&key), Some(One::Failed(_))) {
+                    mounts.remove(&key);
+                }
                 Err(error)
             }
             Ok(Err(error)) => Err(Error::internal(error).into()),
@@ -218,8 +238,10 @@ impl Mounts for Standing {
         id: &MountId,
         config: &api::VfsConfig,
     ) -> std::result::Result<(), MountError> {
-        if let Some(One::Stands { vfs, .. }) = self.lock().get(&(tenant.clone(), id.clone())) {
-            vfs.reconfigure(vfs_config(config));
+        match self.lock().get_mut(&(tenant.clone(), id.clone())) {
+            Some(One::Stands { vfs, .. }) => vfs.reconfigure(vfs_config(config)),
+            Some(One::Mounting(wanted)) => *wanted = Some(vfs_config(config)),
+            _ => {}
         }
         Ok(())
     }
@@ -227,7 +249,7 @@ impl Mounts for Standing {
     fn status(&self, tenant: &Tenant, id: &MountId) -> Status {
         let is = |state| Status { state, error: None };
         match self.lock().get(&(tenant.clone(), id.clone())) {
-            Some(One::Mounting) => is(State::Mounting),
+            Some(One::Mounting(_)) => is(State::Mounting),
             Some(One::Unmounting) => is(State::Unmounting),
             Some(One::Stands { mounted, vfs, .. }) if !mounted.has_ended() && !vfs.volume().reachable() => {
                 is(State::Degraded)
@@ -287,7 +309,7 @@ impl Mounts for Standing {
         if let Ok(names) = self.below_root(&mount.path) {
             point::remove(&self.inner.root, &names);
         }
-        // What a mount pinned goes with it. A backend that cannot be opened keeps it until then.
+        // What a mount pinned goes with it; of a backend that cannot be opened, when it can.
         if let Err(error) = self.set_pins(tenant, mount, Vec::new()).await {
             tracing::warn!(?error, mount = %mount.id, "what a removed mount pinned cannot be let go");
         }

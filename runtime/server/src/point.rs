@@ -9,9 +9,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use causeway_storage::Path as Names;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Why a mount point cannot be used.
@@ -37,24 +38,30 @@ impl From<Errno> for PointError {
 /// Where mounts stand unless something else is said.
 pub(crate) const USUAL_ROOT: &str = "/hoody/mounts";
 
-/// The root of all mounts: the given one, else `/hoody/mounts` if it can be made, else below the data directory.
-pub(crate) fn root(given: Option<&Path>, data_dir: &Path) -> io::Result<PathBuf> {
+/// The root of all mounts: the given one, else `/hoody/mounts` if it can be made and no other process has it, else below the
+/// data directory. It is this process's alone while the descriptor that comes with it is open.
+pub(crate) fn root(given: Option<&Path>, data_dir: &Path) -> io::Result<(PathBuf, OwnedFd)> {
     let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o755).create(path);
     let usual = Path::new(USUAL_ROOT);
     let below_data = data_dir.join("mounts");
-    let root = match given {
-        Some(root) => {
-            make(root)?;
-            root
+    let take = |root: &Path| {
+        make(root)?;
+        rustix::fs::access(root, rustix::fs::Access::WRITE_OK)?;
+        let directory = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process keeps its mounts there"));
+            }
+            // A file system without locks: then it is the operator's care.
+            Ok(()) | Err(_) => {}
         }
-        None if make(usual).is_ok() && rustix::fs::access(usual, rustix::fs::Access::WRITE_OK).is_ok() => usual,
-        None => {
-            make(&below_data)?;
-            &below_data
-        }
+        // The kernel's table of mounts shows real paths; what is compared with it must be one.
+        Ok((root.canonicalize()?, directory))
     };
-    // The kernel's table of mounts shows real paths; what is compared with it must be one.
-    root.canonicalize()
+    match given {
+        Some(root) => take(root),
+        None => take(usual).or_else(|_| take(&below_data)),
+    }
 }
 
 /// Where a tenant's mount stands: in a directory of its own name below the root, or by default directly below the root under
@@ -80,11 +87,15 @@ pub(crate) fn place(root: &Path, tenant: &str, id: &str, wanted: Option<&str>) -
     Ok(path.to_str().ok_or("must be text")?.to_owned())
 }
 
+/// Held while directories are made or removed: one that is just gone into must not go.
+static CHANGING: Mutex<()> = Mutex::new(());
+
 /// Makes and opens the mount point `names` below `root`. It must be empty and nothing be mounted on it.
 pub(crate) fn open(root: &Path, names: &Names) -> Result<OwnedFd, PointError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let _changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut directory = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     for name in names.names() {
         match rustix::fs::mkdirat(&directory, name, Mode::RWXU) {
@@ -101,10 +112,19 @@ pub(crate) fn open(root: &Path, names: &Names) -> Result<OwnedFd, PointError> {
     Ok(directory)
 }
 
-/// Removes an empty mount point. That it is in use or gone is no fault: it is not ours then.
+/// Removes an empty mount point, and what is empty above it. That one is in use or gone is no fault: it is not ours then.
 pub(crate) fn remove(root: &Path, names: &Names) {
+    let _changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut names = Some(names.clone());
+    while let Some(point) = names.filter(|names| remove_one(root, names)) {
+        names = point.parent();
+    }
+}
+
+/// Says whether there was one and it is gone.
+fn remove_one(root: &Path, names: &Names) -> bool {
     let parent = names.parent().unwrap_or(Names::ROOT);
-    let Some(name) = names.name() else { return };
+    let Some(name) = names.name() else { return false };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let removed = rustix::fs::open(root, flags, Mode::empty()).and_then(|root| {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -117,10 +137,11 @@ pub(crate) fn remove(root: &Path, names: &Names) {
     if let Err(error) = removed {
         tracing::debug!(%error, "a mount point stays");
     }
+    removed.is_ok()
 }
 
-/// Detaches what an earlier process left mounted below the root. Only one process at a time uses a data directory, so
-/// what is ours and stands there before we mounted anything is dead.
+/// Detaches what an earlier process left mounted below the root. Only one process at a time has a root, so what is ours and
+/// stands there before we mounted anything is dead.
 pub(crate) fn detach_leftovers(root: &Path) -> io::Result<()> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
     for line in table.lines() {
@@ -190,7 +211,27 @@ mod tests {
         let metadata = std::fs::metadata(root.path().join("tenant/photos")).unwrap();
         assert_eq!(metadata.mode() & 0o777, 0o700);
         remove(root.path(), &names("tenant/photos"));
-        assert!(!root.path().join("tenant/photos").exists());
+        assert!(!root.path().join("tenant").exists());
+    }
+
+    #[test]
+    fn what_others_use_stays_when_a_mount_point_goes() {
+        let root = tempfile::tempdir().unwrap();
+        open(root.path(), &names("tenant/a/b/c")).unwrap();
+        open(root.path(), &names("tenant/a/other")).unwrap();
+        remove(root.path(), &names("tenant/a/b/c"));
+        assert!(!root.path().join("tenant/a/b").exists());
+        assert!(root.path().join("tenant/a/other").exists());
+    }
+
+    #[test]
+    fn a_root_is_one_processs_alone() {
+        let (root, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (_, held) = super::root(Some(root.path()), data.path()).unwrap();
+        let refused = super::root(Some(root.path()), data.path()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+        drop(held);
+        super::root(Some(root.path()), data.path()).unwrap();
     }
 
     #[test]

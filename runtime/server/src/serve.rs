@@ -51,7 +51,7 @@ pub(crate) async fn run(given: Given) -> Result<(), String> {
     let aside = config.kept.data_dir.join(LOST_AND_FOUND);
     let pool = Pool::new(registry.clone(), catalog.clone(), cache, keeper, aside);
     let root = point::root(config.mount_root.as_deref(), &config.kept.data_dir);
-    let root = root.map_err(|error| format!("mount-root: {error}"))?;
+    let (root, _root_is_ours) = root.map_err(|error| format!("mount-root: {error}"))?;
     point::detach_leftovers(&root).map_err(|error| format!("the table of mounts cannot be read: {error}"))?;
     let standing = Standing::new(registry.clone(), pool.clone(), root);
     restore(&registry, &pool, &standing).await?;

@@ -177,6 +177,11 @@ impl Volume {
         Ok(())
     }
 
+    /// For whom something is to stay here.
+    pub fn pin_owners(&self) -> Vec<String> {
+        self.pins.lock().keys().cloned().collect()
+    }
+
     /// What is to stay here for this owner.
     pub fn pins(&self, owner: &str) -> Vec<Pin> {
         self.pins.lock().get(owner).cloned().unwrap_or_default()
