@@ -34,6 +34,7 @@ async fn heard(listener: &mut Listener) -> Vec<Stale> {
     heard
 }
 
+// semantics: Where there is no feed, a directory that is looked at is listed again after `dir_cache_time`.
 #[tokio::test(start_paused = true)]
 async fn a_directory_that_is_looked_at_is_listed_again_and_differences_are_told() {
     let world = World::new(Can::empty(), VfsConfig::default()).await;
@@ -107,6 +108,7 @@ async fn a_hundred_directories_are_listed_one_a_second_and_not_while_nobody_answ
     assert_eq!(world.storage.take_lists(), []);
 }
 
+// semantics: What a provider tells of in a feed of changes shows within seconds.
 #[tokio::test(start_paused = true)]
 async fn what_a_feed_tells_shows_within_seconds_and_nothing_ages() {
     let world = World::fed(VfsConfig::default()).await;

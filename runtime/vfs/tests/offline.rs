@@ -125,6 +125,7 @@ async fn what_others_changed_meanwhile_is_seen_and_conflicts_become_copies() {
     assert_eq!(world.volume().events().len(), 2);
 }
 
+// semantics: After `cache_max_age` without contact what was written here is shown, and what was only known is not.
 #[tokio::test]
 async fn once_the_last_contact_is_too_long_ago_only_what_was_written_here_is_shown() {
     let mut world = known().await;

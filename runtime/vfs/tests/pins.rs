@@ -49,6 +49,7 @@ fn is_here(volume: &Volume, owner: &str, bytes: u64) -> bool {
 
 const ALL: u64 = 9 * MIB as u64 + 12;
 
+// semantics: What is pinned is fetched as a whole, and read while the provider does not answer, also after a restart.
 #[tokio::test]
 async fn a_pinned_directory_is_fetched_as_a_whole_and_read_after_a_restart_while_nobody_answers() {
     let mut world = world(kept_by_nobody()).await;
@@ -94,6 +95,7 @@ async fn what_is_pinned_no_more_goes_like_all_else() {
     }
 }
 
+// semantics: What changes or appears below a pin is fetched as well.
 #[tokio::test(start_paused = true)]
 async fn what_changes_or_appears_elsewhere_is_fetched_again() {
     let world = world(VfsConfig::default()).await;
@@ -113,6 +115,7 @@ async fn what_changes_or_appears_elsewhere_is_fetched_again() {
     assert_eq!(world.read(inner, "b").await.unwrap(), b"other content of b");
 }
 
+// semantics: What is pinned and does not fit is told, and not fetched again and again.
 #[tokio::test]
 async fn what_does_not_fit_is_said_and_not_fetched_for_ever() {
     let config = VfsConfig { cache_max_size: Some(4 << 20), ..VfsConfig::default() };

@@ -45,6 +45,7 @@ async fn listed(config: VfsConfig) -> World {
     world
 }
 
+// semantics: What was known before a restart is known after it.
 #[tokio::test]
 async fn what_was_listed_is_shown_after_a_restart_without_asking() {
     let mut world = listed(cached()).await;
