@@ -151,4 +151,4 @@ pub(crate) fn remove_file(path: &FilePath) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

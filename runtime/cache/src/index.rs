@@ -147,13 +147,25 @@ impl Index {
 
     /// Makes a commit in place of a record, if that still is what it was; says whether it did.
     pub(crate) fn commit_instead(&self, table: Table, key: &str, value: &[u8], ops: Vec<Op>) -> Result<bool> {
-        let is_same = |state: &State| {
+        Ok(self.commit_where(table, key, |now| now == Some(value), ops, false)?.is_some())
+    }
+
+    /// As [`Index::commit`], if a record is as it must be; none where it is not: then nothing changed.
+    pub(crate) fn commit_where(
+        &self,
+        table: Table,
+        key: &str,
+        must_be: impl Fn(Option<&[u8]>) -> bool,
+        ops: Vec<Op>,
+        names_file: bool,
+    ) -> Result<Option<Pending>> {
+        let condition = |state: &State| {
             Ok(match state.overlay.get(table, key) {
-                Some(changed) => changed.as_deref() == Some(value),
-                None => self.shared.store.get(table, key)?.as_deref() == Some(value),
+                Some(changed) => must_be(changed.as_deref()),
+                None => must_be(self.shared.store.get(table, key)?.as_deref()),
             })
         };
-        Ok(self.commit_if(ops, false, is_same)?.is_some())
+        self.commit_if(ops, names_file, condition)
     }
 
     fn commit_if(

@@ -277,8 +277,13 @@ impl Content {
                 Ok(None) => ended = true,
                 Err(error) => {
                     at = self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
-                    if matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) {
+                    if at > span.offset && matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) {
                         self.object.unmark(Span::new(span.offset, at - span.offset));
+                        let (object, scope) = (self.object.clone(), way.scope.clone());
+                        let corrected = tokio::task::spawn_blocking(move || scope.correct(&object)).await;
+                        if let Err(error) = corrected.map_err(Error::internal).flatten() {
+                            tracing::warn!(?error, "it stays written down that a range of another version is here");
+                        }
                     }
                     return Err(error);
                 }
