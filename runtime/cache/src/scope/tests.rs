@@ -182,3 +182,21 @@ fn what_makes_room_for_itself_is_not_written_down_as_here() {
     drop((object, surveyed(&scope.cache)));
     assert!(is_here(&scope, "f", 5));
 }
+
+#[test]
+fn a_record_without_a_file_counts_for_nothing_and_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(&directory, Quotas::default());
+    let scope = cache.scope("tenant", "backend", 1).unwrap();
+    drop((fetch(&scope, "f", 5), fetch(&scope, "g", 7)));
+    std::fs::remove_file(cache.content.join(record(&scope, "f").unwrap().file)).unwrap();
+    drop((scope, cache));
+    let cache = open(&directory, Quotas::default());
+    surveyed(&cache);
+    let scope = cache.scope("tenant", "backend", 1).unwrap();
+    assert_eq!((record(&scope, "f"), counted(&scope)), (None, 7));
+    std::fs::remove_file(cache.content.join(record(&scope, "g").unwrap().file)).unwrap();
+    scope.set_limits(Limits { max_bytes: 6, ..Limits::default() });
+    scope.evict().unwrap();
+    assert_eq!((record(&scope, "g"), counted(&scope)), (None, 0));
+}
