@@ -301,7 +301,7 @@ impl Scope {
     }
 
     /// Makes room for `size_bytes` to be fetched into an object: others go first, and then what was fetched of this one.
-    /// Blocking.
+    /// Whoever fetches to keep it all asks [`Scope::admit`] instead. Blocking.
     pub fn admit_fetch(&self, object: &Object, size_bytes: u64) -> Result<()> {
         match self.admit(size_bytes) {
             // Changes that wait may fill the cache alone, and an edit among them may need this very content before it can be
