@@ -17,7 +17,7 @@ use crate::room::{Place, Short, signed};
 use crate::{Cache, Scope};
 
 /// Content that may go.
-struct Candidate {
+pub(crate) struct Candidate {
     used: i64,
     key: String,
 }
@@ -47,7 +47,7 @@ impl Cache {
     }
 
     /// All fetched content below a prefix, least recently used first.
-    fn candidates(&self, prefix: &str) -> Result<Vec<Candidate>> {
+    pub(crate) fn candidates(&self, prefix: &str) -> Result<Vec<Candidate>> {
         let mut found = Vec::new();
         self.index.scan(Table::Objects, prefix, |key, value| {
             if let Ok(record) = serde_json::from_slice::<ObjectRecord>(value) {
@@ -59,7 +59,7 @@ impl Cache {
     }
 
     /// Deletes content unless someone has it open or it is pinned, and says whether it did.
-    fn evict(&self, candidate: &Candidate) -> Result<bool> {
+    pub(crate) fn evict(&self, candidate: &Candidate) -> Result<bool> {
         let Some(place) = self.room.place_of_key(&candidate.key) else { return Ok(false) };
         // Held throughout, so that nobody opens it meanwhile.
         let open = place.open.lock().unwrap_or_else(PoisonError::into_inner);

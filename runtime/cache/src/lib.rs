@@ -21,6 +21,7 @@ mod overlay;
 mod quarantine;
 mod ranges;
 mod recovery;
+mod removal;
 mod room;
 mod scope;
 mod scrub;
