@@ -178,6 +178,16 @@ fn numbers_are_never_given_out_twice() {
 }
 
 #[test]
+fn no_number_can_be_taken_before_the_mark_above_it_survives_a_power_loss() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(&directory, Quotas::default());
+    let stored = Numbers::stored(&cache.index).unwrap().unwrap();
+    assert!(cache.index.is_durable());
+    assert!(cache.number().unwrap() < stored);
+    assert!(cache.index.is_durable());
+}
+
+#[test]
 fn where_the_machine_is_full_what_was_used_least_goes_whosever_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let quotas = Quotas { machine_bytes: 8 * MIB, ..Quotas::default() };
