@@ -76,9 +76,14 @@ impl Cache {
             mark,
             stop: closing.clone(),
         };
+        let numbers = Arc::new(Numbers::new(index.clone(), mark));
+        if let Err(error) = numbers.begin() {
+            // On a full disk what is here is read and uploaded all the same.
+            tracing::error!(?error, "numbers may be given out again after a power loss");
+        }
         let survey = std::thread::Builder::new().name("cache-survey".into()).spawn(move || survey.run())?;
         Ok(Arc::new(Cache {
-            numbers: Arc::new(Numbers::new(index.clone(), mark)),
+            numbers,
             index,
             content,
             quarantine,
@@ -151,4 +156,4 @@ pub(crate) fn remove_file(path: &FilePath) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

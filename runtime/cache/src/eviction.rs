@@ -1,8 +1,9 @@
 //! Making room: fetched content goes, least recently used first.
 //!
-//! It takes only what the provider has, nobody has open and nobody pinned. Where the machine's limit or the disk is what is short, it takes
-//! from all tenants; where a tenant's is, from that tenant. A pass looks at the records of all that may go, so it makes
-//! a little more room than is wanted.
+//! It takes only what the provider has, nobody has open and nobody pinned. Where the machine's limit or the disk is what is
+//! short, it takes from all tenants; where a tenant's is, from that tenant. A pass looks at the records of all that may go,
+//! so it makes a little more room than is wanted. Content counts for as long as there is a record of it: where that could
+//! not be deleted, on a disk that is full, it is the next time.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -16,11 +17,9 @@ use crate::room::{Place, Short, signed};
 use crate::{Cache, Scope};
 
 /// Content that may go.
-struct Candidate {
+pub(crate) struct Candidate {
     used: i64,
     key: String,
-    file: String,
-    bytes: u64,
 }
 
 impl Cache {
@@ -48,12 +47,11 @@ impl Cache {
     }
 
     /// All fetched content below a prefix, least recently used first.
-    fn candidates(&self, prefix: &str) -> Result<Vec<Candidate>> {
+    pub(crate) fn candidates(&self, prefix: &str) -> Result<Vec<Candidate>> {
         let mut found = Vec::new();
         self.index.scan(Table::Objects, prefix, |key, value| {
             if let Ok(record) = serde_json::from_slice::<ObjectRecord>(value) {
-                let bytes = record.present.total();
-                found.push(Candidate { used: record.used, key: key.to_owned(), file: record.file, bytes });
+                found.push(Candidate { used: record.used, key: key.to_owned() });
             }
         })?;
         found.sort_by_key(|candidate| candidate.used);
@@ -61,24 +59,26 @@ impl Cache {
     }
 
     /// Deletes content unless someone has it open or it is pinned, and says whether it did.
-    fn evict(&self, candidate: &Candidate) -> Result<bool> {
+    pub(crate) fn evict(&self, candidate: &Candidate) -> Result<bool> {
         let Some(place) = self.room.place_of_key(&candidate.key) else { return Ok(false) };
         // Held throughout, so that nobody opens it meanwhile.
         let open = place.open.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ObjectKey::of_record(&place.prefix, &candidate.key);
-        let path = self.content.join(&candidate.file);
-        let content = candidate.key.strip_prefix(&place.prefix).unwrap_or_default();
-        if self.is_pinned(&place.prefix, content)? {
+        if open.get(&key).is_some_and(|object| object.strong_count() > 0)
+            || self.is_pinned(&place.prefix, &key.record_key(""))?
+        {
             return Ok(false);
         }
-        if open.get(&key).is_some_and(|object| object.strong_count() > 0) || !path.exists() {
-            return Ok(false);
-        }
+        // It may have been saved again since it was chosen.
+        let Some(value) = self.index.get(Table::Objects, &candidate.key)? else { return Ok(false) };
+        let Ok(record) = serde_json::from_slice::<ObjectRecord>(&value) else { return Ok(false) };
         // First the file: on a disk that is full there may be no room to write the record down, and a record without a file
         // is taken for nothing.
-        remove_file(&path)?;
-        place.add_clean(-signed(candidate.bytes));
-        let _ = self.index.commit(vec![Op::delete(Table::Objects, candidate.key.as_str())], false);
+        remove_file(&self.content.join(&record.file))?;
+        let gone = vec![Op::delete(Table::Objects, candidate.key.as_str())];
+        if self.index.commit_instead(Table::Objects, &candidate.key, &value, gone).unwrap_or(false) {
+            place.add_clean(-signed(record.present.total()));
+        }
         Ok(true)
     }
 }

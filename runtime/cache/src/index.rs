@@ -83,13 +83,31 @@ struct State {
     /// Up to this number, commits survive a power loss.
     durable: u64,
     waiting: Vec<(u64, oneshot::Sender<Result<()>>)>,
-    /// A record names a file whose name may not be durable yet.
-    names_unsynced: bool,
+    names: Names,
     log_failure: Option<Error>,
     store_failure: Option<Error>,
     /// The store is wanted up to date without delay.
     hurry: bool,
     stopping: bool,
+}
+
+/// How many times a file got a name that a record tells, and how many of those names survive a power loss. Two may be
+/// syncing them at once: each is only done when its own sync is.
+#[derive(Debug)]
+struct Names {
+    given: u64,
+    synced: u64,
+}
+
+impl Names {
+    /// What is to be said to be synced once the directory was; none if nothing is new.
+    fn unsynced(&self) -> Option<u64> {
+        (self.synced < self.given).then_some(self.given)
+    }
+
+    fn synced(&mut self, given: u64) {
+        self.synced = self.synced.max(given);
+    }
 }
 
 impl Index {
@@ -117,7 +135,7 @@ impl Index {
             // What was read back may be in the memory of the kernel alone.
             durable: checkpointed,
             waiting: Vec::new(),
-            names_unsynced: true,
+            names: Names { given: 1, synced: 0 },
             log_failure: None,
             store_failure: None,
             hurry: last > checkpointed,
@@ -139,21 +157,34 @@ impl Index {
         Ok(index)
     }
 
-    /// Accepts a commit: it survives the end of the process when this returns. If it fails, nothing changed. `names_file`
-    /// says that a record names a file that must be there when the record is. Blocks where the store must be written first.
+    /// Accepts a commit: it survives the end of the process when this returns. If it fails, nothing changed, unless it was
+    /// too large for the log and the disk would not even say what it has. `names_file` says that a record names a file that
+    /// must be there when the record is. Blocks where the store must be written first.
     pub(crate) fn commit(&self, ops: Vec<Op>, names_file: bool) -> Result<Pending> {
         self.commit_if(ops, names_file, |_| Ok(true))?.ok_or_else(|| Error::internal("a commit without a condition"))
     }
 
     /// Makes a commit in place of a record, if that still is what it was; says whether it did.
     pub(crate) fn commit_instead(&self, table: Table, key: &str, value: &[u8], ops: Vec<Op>) -> Result<bool> {
-        let is_same = |state: &State| {
+        Ok(self.commit_where(table, key, |now| now == Some(value), ops, false)?.is_some())
+    }
+
+    /// As [`Index::commit`], if a record is as it must be; none where it is not: then nothing changed.
+    pub(crate) fn commit_where(
+        &self,
+        table: Table,
+        key: &str,
+        must_be: impl Fn(Option<&[u8]>) -> bool,
+        ops: Vec<Op>,
+        names_file: bool,
+    ) -> Result<Option<Pending>> {
+        let condition = |state: &State| {
             Ok(match state.overlay.get(table, key) {
-                Some(changed) => changed.as_deref() == Some(value),
-                None => self.shared.store.get(table, key)?.as_deref() == Some(value),
+                Some(changed) => must_be(changed.as_deref()),
+                None => must_be(self.shared.store.get(table, key)?.as_deref()),
             })
         };
-        Ok(self.commit_if(ops, false, is_same)?.is_some())
+        self.commit_if(ops, names_file, condition)
     }
 
     fn commit_if(
@@ -165,7 +196,7 @@ impl Index {
         let payload = encode(&ops);
         let makes_room = ops.iter().any(Op::makes_room);
         if payload.len() > MOST_LOGGED_BYTES {
-            return self.commit_directly(ops, condition);
+            return self.commit_directly(ops, names_file, condition);
         }
         let mut state = self.shared.state();
         let deadline = Instant::now() + PATIENCE;
@@ -193,7 +224,7 @@ impl Index {
         }
         let number = state.next;
         state.next += 1;
-        state.names_unsynced |= names_file;
+        state.names.given += u64::from(names_file);
         let spare = state.has_spare();
         if state.overlay.is_empty() || !spare {
             state.hurry |= !spare;
@@ -201,6 +232,13 @@ impl Index {
         }
         state.overlay.apply(number, ops);
         Ok(Some(Pending { shared: self.shared.clone(), number }))
+    }
+
+    /// Whether all that was accepted survives a power loss.
+    #[cfg(test)]
+    pub(crate) fn is_durable(&self) -> bool {
+        let state = self.shared.state();
+        state.durable + 1 == state.next
     }
 
     /// Whether the log is being filled faster than the store takes it up.
@@ -280,9 +318,17 @@ impl Index {
     }
 
     /// Puts a commit that is too large for the log into the store, with all that comes before it.
-    fn commit_directly(&self, ops: Vec<Op>, condition: impl Fn(&State) -> Result<bool>) -> Result<Option<Pending>> {
+    fn commit_directly(
+        &self,
+        ops: Vec<Op>,
+        names_file: bool,
+        condition: impl Fn(&State) -> Result<bool>,
+    ) -> Result<Option<Pending>> {
         let shared = &self.shared;
         let _storing = shared.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.state().names.given += u64::from(names_file);
+        // Most names before, while others go on; those that came meanwhile below.
+        shared.sync_names()?;
         let mut state = shared.state();
         if let Some(failure) = state.log_failure.clone() {
             return Err(failure);
@@ -290,14 +336,29 @@ impl Index {
         if !condition(&state)? {
             return Ok(None);
         }
-        shared.content.sync_all()?;
+        if let Some(given) = state.names.unsynced() {
+            shared.content.sync_all()?;
+            state.names.synced(given);
+        }
         let number = state.next;
         let before = state.overlay.snapshot();
         let mut tables = before.changes();
         for op in &ops {
             tables.push((op.table, vec![(op.key.as_str(), op.value.as_deref())]));
         }
-        shared.store.write(&tables, number)?;
+        if let Err(error) = shared.store.write(&tables, number) {
+            match shared.store.checkpointed() {
+                // It is made all the same; the number must not be given to another.
+                Ok(stored) if stored >= number => {
+                    tracing::error!(?error, "the cache's index could perhaps not be synced")
+                }
+                Ok(_) => return Err(error),
+                Err(_) => {
+                    shared.log_failed(&mut state, error.clone());
+                    return Err(error);
+                }
+            }
+        }
         drop(tables);
         state.next += 1;
         state.stored(number);
@@ -430,29 +491,34 @@ impl Shared {
         let until = state.next - 1;
         let files = state.wal.take_unsynced();
         let waiting = std::mem::take(&mut state.waiting);
-        let names = std::mem::take(&mut state.names_unsynced);
         let failed = state.log_failure.clone();
         drop(state);
         let synced = match failed {
             Some(failure) => Err(failure),
             None => {
-                let names_synced = if names { self.content.sync_all() } else { Ok(()) };
-                names_synced.and_then(|()| files.iter().try_for_each(|file| file.sync_data())).map_err(Error::from)
+                self.sync_names().and_then(|()| files.iter().try_for_each(|file| file.sync_data()).map_err(Error::from))
             }
         };
         let mut state = self.state();
         match &synced {
             Ok(()) => state.durable = state.durable.max(until),
-            Err(error) => {
-                state.names_unsynced |= names;
-                self.log_failed(&mut state, error.clone());
-            }
+            Err(error) => self.log_failed(&mut state, error.clone()),
         }
         let durable = state.durable;
         for (number, sender) in waiting {
             let _ = sender.send(if number <= durable { Ok(()) } else { synced.clone() });
         }
         state
+    }
+
+    /// Syncs the names that files had been given when this was called, unless that was done.
+    fn sync_names(&self) -> Result<()> {
+        let unsynced = self.state().names.unsynced();
+        if let Some(given) = unsynced {
+            self.content.sync_all()?;
+            self.state().names.synced(given);
+        }
+        Ok(())
     }
 
     /// What was not synced once may be gone although a later sync goes well: the files are of no more use.
@@ -498,21 +564,19 @@ impl Shared {
 
     fn store_once(&self) -> Result<()> {
         let _storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (snapshot, until, names) = {
-            let mut state = self.state();
+        let (snapshot, until) = {
+            let state = self.state();
             if state.overlay.is_empty() && state.log_failure.is_none() {
                 return Ok(());
             }
-            (state.overlay.snapshot(), state.next - 1, std::mem::take(&mut state.names_unsynced))
+            (state.overlay.snapshot(), state.next - 1)
         };
-        let names_synced = if names { self.content.sync_all().map_err(Error::from) } else { Ok(()) };
-        let written = names_synced.and_then(|()| self.store.write(&snapshot.changes(), until));
+        let written = self.sync_names().and_then(|()| self.store.write(&snapshot.changes(), until));
         let mut state = self.state();
         match &written {
             Ok(()) => state.stored(until),
             Err(error) => {
                 tracing::error!(?error, "the cache's index could not be written");
-                state.names_unsynced |= names;
                 state.store_failure = Some(error.clone());
             }
         }

@@ -7,7 +7,7 @@
 //!
 //! Names tell what a file is worth. `o-*` holds content fetched from a provider: it can be fetched again, so what has no
 //! record is deleted. `s-*` holds content that was written here: what has no record is moved to `quarantine/` and
-//! reported, never deleted.
+//! reported. Deleted are only those to which nobody ever wrote, and second names.
 
 mod cache;
 mod eviction;
@@ -21,6 +21,7 @@ mod overlay;
 mod quarantine;
 mod ranges;
 mod recovery;
+mod removal;
 mod room;
 mod scope;
 mod scrub;
@@ -38,6 +39,6 @@ pub use object::{Object, ObjectKey};
 pub use ranges::Ranges;
 pub use recovery::Recovered;
 pub use room::{Limits, Quotas};
-pub use scope::Scope;
+pub use scope::{Leaving, Scope};
 pub use sidecar::{Extended, Kept, KeptKind, KeptTime, LONGEST_EXTENDED_BYTES};
 pub use staged::{Sealed, Segment, Staged};

@@ -1,8 +1,8 @@
 //! Content of one version of one object, as far as it was fetched.
 //!
 //! It does not fetch: who does, writes whole pieces and marks them present. The present ranges reach the index when the
-//! object is saved, after the data was synced: what the index calls present is there after a power loss. What was fetched
-//! and not saved is fetched again.
+//! object is saved, after the data was synced: what the index calls present is there after a power loss. Only what is small
+//! and whole is not synced: its checksum is compared when it is opened. What was fetched and not saved is fetched again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -42,7 +42,7 @@ impl ObjectKey {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ObjectRecord {
     pub(crate) file: String,
     pub(crate) size: u64,
@@ -88,6 +88,9 @@ pub struct Object {
     file: File,
     place: Arc<Place>,
     state: RwLock<State>,
+    /// Held while its record is made and written, so that none is written of what is not there any more; taken before
+    /// `state`.
+    saving: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -98,10 +101,14 @@ struct State {
     unsaved: bool,
     /// A record names it. Without one it goes when nobody has it open.
     recorded: bool,
+    /// Something else stands in the cache as its version from now on.
+    disowned: bool,
     /// When the record says that it was used last, in seconds since 1970.
     used: i64,
     /// Rises when the object is emptied.
     epoch: u64,
+    /// Rises when anything that was present is taken away.
+    losses: u64,
     /// As in the record.
     sums: Vec<u64>,
 }
@@ -109,8 +116,19 @@ struct State {
 impl Object {
     pub(crate) fn new(key: ObjectKey, path: PathBuf, record: ObjectRecord, file: File, place: &Arc<Place>) -> Object {
         let ObjectRecord { file: file_name, size, present, used, sums } = record;
-        let state = State { present, unrecorded: 0, unsaved: false, recorded: used > 0, used, epoch: 0, sums };
-        Object { key, path, file_name, size, file, place: place.clone(), state: RwLock::new(state) }
+        let state = State {
+            present,
+            unrecorded: 0,
+            unsaved: false,
+            recorded: used > 0,
+            disowned: false,
+            used,
+            epoch: 0,
+            losses: 0,
+            sums,
+        };
+        let (place, state, saving) = (place.clone(), RwLock::new(state), Mutex::default());
+        Object { key, path, file_name, size, file, place, state, saving }
     }
 
     /// Which content this is.
@@ -170,7 +188,8 @@ impl Object {
         }
     }
 
-    /// Takes back what was marked: it turned out to be of another version.
+    /// Takes back what was marked: it turned out to be of another version. A record may say otherwise until
+    /// [`crate::Scope::correct`].
     pub fn unmark(&self, span: Span) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let missing = state.present.missing(span).iter().map(|hole| hole.size).sum::<u64>();
@@ -178,8 +197,20 @@ impl Object {
         self.count(&mut state, -signed(span.size.saturating_sub(missing)));
     }
 
-    /// Throws away what was fetched, to make room. Blocking.
-    pub fn empty(&self) -> Result<()> {
+    /// Throws away what was fetched, to make room. What `forget` does with a record that there is must survive a power loss
+    /// when it returns. Blocking.
+    pub(crate) fn empty(&self, forget: impl FnOnce() -> Result<()>) -> Result<()> {
+        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recorded = {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            state.recorded && !state.disowned
+        };
+        if is_recorded {
+            forget()?;
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.recorded = false;
+            state.unrecorded = signed(state.present.total());
+        }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.epoch += 1;
         let removed = std::mem::take(&mut state.present).total();
@@ -194,12 +225,12 @@ impl Object {
         state.unrecorded = 0;
         self.place.add_clean(-signed(state.present.total()));
         state.recorded = true;
-        state.unsaved = false;
-        state.used = i64::MAX;
+        state.disowned = true;
     }
 
-    /// Whether a record names it.
+    /// Whether a record names it; waits until one that is being written is.
     pub(crate) fn is_recorded(&self) -> bool {
+        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         self.state.read().unwrap_or_else(PoisonError::into_inner).recorded
     }
 
@@ -208,29 +239,44 @@ impl Object {
         self.state.read().unwrap_or_else(PoisonError::into_inner).present.total()
     }
 
-    /// What to write into the index, if anything is new; the data is synced before this returns. Blocking.
-    pub(crate) fn record(&self, used: i64) -> Result<Option<ObjectRecord>> {
-        let (present, mut sums) = {
-            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+    /// Gives what to write into the index to `commit`, if anything is new, with whether a record names it already; `commit`
+    /// says whether it could be written. All but what is small and whole was synced before. Blocking.
+    pub(crate) fn save(&self, used: i64, commit: impl FnOnce(&ObjectRecord, bool) -> Result<bool>) -> Result<()> {
+        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let (present, mut sums, recorded, losses) = {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             // To order by age, a minute is exact enough, and spares a commit for each of many short looks.
-            if !state.unsaved && used.saturating_sub(state.used) < 60 {
-                return Ok(None);
+            if state.disowned || (!state.unsaved && used.saturating_sub(state.used) < 60) {
+                return Ok(());
             }
-            state.unsaved = false;
-            state.recorded = true;
-            state.used = used;
-            state.unrecorded = 0;
-            (state.present.clone(), state.sums.clone())
+            (state.present.clone(), state.sums.clone(), state.recorded, state.losses)
         };
         if sums.is_empty() && present.contains(Span::new(0, self.size)) {
             sums = self::sums(&self.file, self.size)?;
-            self.state.write().unwrap_or_else(PoisonError::into_inner).sums.clone_from(&sums);
         }
         // What is small and whole is looked over when it is opened.
         if sums.is_empty() || self.size > LARGEST_RIDER_BYTES {
             self.file.sync_data()?;
         }
-        Ok(Some(ObjectRecord { file: self.file_name.clone(), size: self.size, present, used, sums }))
+        let record = ObjectRecord { file: self.file_name.clone(), size: self.size, present, used, sums };
+        if !commit(&record, recorded)? {
+            return Ok(());
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.disowned {
+            return Ok(());
+        }
+        state.recorded = true;
+        state.used = used;
+        // What came or went meanwhile is in no record yet.
+        state.unrecorded = signed(state.present.total()) - signed(record.present.total());
+        state.unsaved = state.present != record.present;
+        // What was lost may have come again, and as something else.
+        match state.losses == losses {
+            true => state.sums = record.sums,
+            false => state.unsaved = true,
+        }
+        Ok(())
     }
 
     /// Counts bytes that came, or went.
@@ -238,6 +284,7 @@ impl Object {
         state.unsaved = true;
         state.unrecorded += bytes;
         if bytes < 0 {
+            state.losses += 1;
             state.sums.clear();
         }
         self.place.add_clean(bytes);

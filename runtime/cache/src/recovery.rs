@@ -390,7 +390,7 @@ mod tests {
         let key = crate::ObjectKey::of(&seen).unwrap();
         let kept = machine.scope().journal().change(|batch| {
             batch.intents().keys().for_each(|id| batch.delete(*id));
-            machine.scope().keep(batch, &staged, sealed, &key);
+            drop(machine.scope().keep(batch, &staged, sealed, &key)?);
             Ok(())
         });
         kept.unwrap().1.leave();

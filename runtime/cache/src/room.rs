@@ -138,10 +138,8 @@ impl Room {
 
     /// What belongs to a backend of a tenant.
     pub(crate) fn place(self: &Arc<Self>, tenant: &str, backend: &str, generation: u64) -> Arc<Place> {
-        // Lengths keep two pairs apart whose texts happen to join into the same one.
-        let tenant_prefix = format!("{}:{tenant}/", tenant.len());
-        let prefix = format!("{tenant_prefix}{}:{backend}/{generation}/", backend.len());
-        self.place_of(&tenant_prefix, &prefix)
+        let prefix = format!("{}{generation}/", backend_prefix(tenant, backend));
+        self.place_of(&tenant_prefix(tenant), &prefix)
     }
 
     /// What belongs to the backend of a record's key; none if the key is not one.
@@ -337,6 +335,16 @@ pub(crate) fn full(short: Short) -> Error {
             Short::Backend => "the cache is full of changes that wait to be uploaded",
         },
     )
+}
+
+/// Where the keys of all generations of a backend begin.
+pub(crate) fn backend_prefix(tenant: &str, backend: &str) -> String {
+    // Lengths keep two pairs apart whose texts happen to join into the same one.
+    format!("{}{}:{backend}/", tenant_prefix(tenant), backend.len())
+}
+
+fn tenant_prefix(tenant: &str) -> String {
+    format!("{}:{tenant}/", tenant.len())
 }
 
 /// Splits `3:abc/rest` behind the slash.

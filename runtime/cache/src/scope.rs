@@ -6,15 +6,17 @@
 mod known;
 mod pins;
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use causeway_storage::{Error, ErrorKind, Result, Timestamp, WriteLog};
 
 use crate::cache::remove_file;
-use crate::index::{Op, Table};
+use crate::index::{Op, Pending, Table};
 use crate::journal::{Batch, Commit, Journal};
 use crate::object::{Object, ObjectKey, ObjectRecord, in_use, sums};
 use crate::recovery::Boot;
@@ -67,7 +69,8 @@ impl Scope {
         staged.secure(self.largest_rider(), |secured| self.journal.secure(staged.id(), secured))
     }
 
-    /// Whether a working copy is secured without its file, which takes no longer than to write a few bytes.
+    /// Whether a working copy is secured without its file, which takes no longer than to write a few bytes, unless the log
+    /// has no room: then it waits until there is some, as every change does.
     pub fn rides_along(&self, staged: &Staged) -> bool {
         staged.rides_along(self.largest_rider())
     }
@@ -94,8 +97,8 @@ impl Scope {
         if let Some(object) = in_use(&self.place.open, key) {
             return Ok(object);
         }
-        let mut open = self.place.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(object) = open.get(key).and_then(std::sync::Weak::upgrade) {
+        let mut open = self.open();
+        if let Some(object) = open.get(key).and_then(Weak::upgrade) {
             return Ok(object);
         }
         let object = Arc::new(match self.open_existing(key, size)? {
@@ -116,20 +119,25 @@ impl Scope {
         };
         let path = self.cache.content.join(&record.file);
         match OpenOptions::new().read(true).write(true).open(&path) {
+            // Another size under the same version: what the record says cannot be trusted.
+            Ok(_) if record.size != size => remove_file(&path)?,
             // What is small was perhaps never synced.
-            Ok(file) if size <= LARGEST_RIDER_BYTES && !record.sums.is_empty() && record.sums != sums(&file, size)? => {
+            Ok(file) if size <= LARGEST_RIDER_BYTES && !record.sums.is_empty() && !is_sound(&file, &record) => {
                 self.cache.quarantine.take_file(&record.file)?;
             }
-            Ok(file) if record.size == size => {
-                return Ok(Some(Object::new(key.clone(), path, record, file, &self.place)));
-            }
-            // Another size under the same version, or a file that is gone: what the record says cannot be trusted.
-            Ok(_) => remove_file(&path)?,
+            Ok(file) => return Ok(Some(Object::new(key.clone(), path, record, file, &self.place))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
-        self.place.add_clean(-signed(record.present.total()));
-        self.commit(vec![Op::delete(Table::Objects, record_key)], false)?;
+        // Whoever deletes a record takes off what it counts for.
+        if self.cache.index.commit_instead(
+            Table::Objects,
+            &record_key,
+            &value,
+            vec![Op::delete(Table::Objects, &*record_key)],
+        )? {
+            self.place.add_clean(-signed(record.present.total()));
+        }
         Ok(None)
     }
 
@@ -144,9 +152,19 @@ impl Scope {
 
     /// Writes down what is present of an object and that it was used just now. Blocking.
     pub fn save(&self, object: &Object) -> Result<()> {
-        let Some(record) = object.record(Timestamp::now().seconds)? else { return Ok(()) };
-        let value = serde_json::to_vec(&record).map_err(Error::internal)?;
-        self.commit(vec![Op::put(Table::Objects, object.key.record_key(&self.place.prefix), value)], true)
+        object.save(Timestamp::now().seconds, |record, recorded| {
+            let value = serde_json::to_vec(record).map_err(Error::internal)?;
+            let key = object.key.record_key(&self.place.prefix);
+            let ops = vec![Op::put(Table::Objects, key.as_str(), value)];
+            // Other content of the version may have come in its place, which is not noted in the object yet.
+            let is_own = |now: Option<&[u8]>| now.map_or(!recorded, |now| names(now, &object.file_name));
+            Ok(self.cache.index.commit_where(Table::Objects, &key, is_own, ops, true)?.is_some())
+        })
+    }
+
+    /// Sees that no record says that what was unmarked is there. Blocking.
+    pub fn correct(&self, object: &Object) -> Result<()> {
+        if object.is_recorded() { self.save(object) } else { Ok(()) }
     }
 
     /// Deletes fetched content, unless someone else has it open or it is pinned. Blocking.
@@ -154,19 +172,21 @@ impl Scope {
         if self.is_pinned(&object.key)? {
             return self.save(&object);
         }
-        let mut open = self.place.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
+        // What is in use is another one, if other content of the version came in its place: then it is gone already.
+        let is_in_use = open.get(&object.key).is_some_and(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(&object)));
         // One for the caller: the map holds none.
-        if Arc::strong_count(&object) > 1 {
+        if !is_in_use || Arc::strong_count(&object) > 1 {
             return Ok(());
+        }
+        if object.is_recorded() {
+            let key = object.key.record_key(&self.place.prefix);
+            self.commit(vec![Op::delete(Table::Objects, key)], false)?;
+            object.disown();
+            remove_file(&object.path)?;
         }
         open.remove(&object.key);
-        if !object.is_recorded() {
-            return Ok(());
-        }
-        let key = object.key.record_key(&self.place.prefix);
-        self.commit(vec![Op::delete(Table::Objects, key)], false)?;
-        object.disown();
-        remove_file(&object.path)
+        Ok(())
     }
 
     /// Begins to make the file of a complete object a working copy, which is its whole content: gives it a second name.
@@ -178,11 +198,12 @@ impl Scope {
     }
 
     /// In the same step as `batch`, which names the working copy that was made of it, lets an object go. Call
-    /// [`Scope::taken_over`] when the step is on disk.
-    pub fn let_go(&self, batch: &mut Batch<'_>, object: &Object) {
-        self.place.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.key);
-        batch.delete_object(object.key.record_key(&self.place.prefix));
-        object.disown();
+    /// [`Leaving::made`] when the step is made, and [`Scope::taken_over`] when it is on disk.
+    pub fn let_go<'a>(&'a self, batch: &mut Batch<'_>, object: &Arc<Object>) -> Leaving<'a> {
+        let record_key = object.key.record_key(&self.place.prefix);
+        let leaving = Leaving { scope: self, open: self.open(), object: Some(object.clone()), record: None };
+        batch.delete_object(record_key);
+        leaving
     }
 
     /// Takes away the name that a file had as an object. Blocking.
@@ -195,20 +216,37 @@ impl Scope {
         staged.seal()
     }
 
-    /// In the same step as `batch`, makes an uploaded working copy the content of the version that its upload made. Call
-    /// [`Scope::kept`] when the step is on disk.
-    pub fn keep(&self, batch: &mut Batch<'_>, staged: &Staged, sealed: Sealed, key: &ObjectKey) {
+    /// In the same step as `batch`, makes an uploaded working copy the content of the version that its upload made, in place
+    /// of what is here of that version: the same bytes may have been uploaded before. Call [`Leaving::made`] when the step is
+    /// made, and [`Scope::kept`] when it is on disk.
+    pub fn keep<'a>(
+        &'a self,
+        batch: &mut Batch<'_>,
+        staged: &Staged,
+        sealed: Sealed,
+        key: &ObjectKey,
+    ) -> Result<Leaving<'a>> {
+        let open = self.open();
+        let record_key = key.record_key(&self.place.prefix);
+        let former = self.cache.index.get(Table::Objects, &record_key)?;
+        let former = former.and_then(|value| serde_json::from_slice::<ObjectRecord>(&value).ok());
+        let object = open.get(key).and_then(Weak::upgrade);
         let Sealed { size, sums } = sealed;
         staged.will_be_kept();
         let used = Timestamp::now().seconds;
         let record = ObjectRecord { file: staged.file_name(), size, present: Ranges::whole(size), used, sums };
-        batch.put_object(key.record_key(&self.place.prefix), &record);
+        batch.put_object(record_key, &record);
+        Ok(Leaving { scope: self, open, object, record: former })
     }
 
-    /// Deletes what a kept working copy no longer needs. Blocking.
-    pub fn kept(&self, staged: &Staged) {
+    /// Deletes what a kept working copy no longer needs, and the file in whose place it came. Blocking.
+    pub fn kept(&self, staged: &Staged, former: Option<&FilePath>) {
         staged.delete_log();
         self.place.add_clean(signed(staged.lighten()));
+        if let Some(Err(error)) = former.map(remove_file) {
+            // At worst it lies there until the cache is opened again.
+            tracing::warn!(?error, "content that was replaced by the same could not be deleted");
+        }
     }
 
     /// A file on the disk of the cache that has no name and is gone when it is closed. Blocking.
@@ -263,14 +301,14 @@ impl Scope {
     }
 
     /// Makes room for `size_bytes` to be fetched into an object: others go first, and then what was fetched of this one.
-    /// Blocking.
+    /// Whoever fetches to keep it all asks [`Scope::admit`] instead. Blocking.
     pub fn admit_fetch(&self, object: &Object, size_bytes: u64) -> Result<()> {
         match self.admit(size_bytes) {
             // Changes that wait may fill the cache alone, and an edit among them may need this very content before it can be
             // uploaded: so a fetch waits for nothing but the disk, and keeps no more than it brings.
             Err(error) if error.kind == ErrorKind::QuotaExceeded => {
                 if object.present_bytes() > 0 {
-                    object.empty()?;
+                    object.empty(|| self.forget_record(object))?;
                     self.evict()?;
                 }
                 if self.place.short_of(size_bytes)? == Some(Short::Disk) { Err(error) } else { Ok(()) }
@@ -279,10 +317,58 @@ impl Scope {
         }
     }
 
+    /// Deletes the record of an object that goes on without; on disk when this returns.
+    fn forget_record(&self, object: &Object) -> Result<()> {
+        let key = object.key.record_key(&self.place.prefix);
+        let ops = vec![Op::delete(Table::Objects, key.as_str())];
+        let is_own = |now: Option<&[u8]>| now.is_some_and(|now| names(now, &object.file_name));
+        let committed = self.cache.index.commit_where(Table::Objects, &key, is_own, ops, false)?;
+        committed.map_or(Ok(()), Pending::wait_blocking)
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<ObjectKey, Weak<Object>>> {
+        self.place.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Nobody waits for it: what it is about can be fetched again.
     fn commit(&self, ops: Vec<Op>, names_file: bool) -> Result<()> {
         self.cache.index.commit(ops, names_file).map(drop)
     }
+}
+
+/// Content of a version that goes with a change; it stays if the change fails. Until then nobody opens or evicts any.
+#[must_use]
+pub struct Leaving<'a> {
+    scope: &'a Scope,
+    open: MutexGuard<'a, HashMap<ObjectKey, Weak<Object>>>,
+    /// It, if it is in use.
+    object: Option<Arc<Object>>,
+    /// What is written down of it, if it is not.
+    record: Option<ObjectRecord>,
+}
+
+impl Leaving<'_> {
+    /// The change was made: it counts for nothing any more. Gives its file, if there is any.
+    pub fn made(mut self) -> Option<PathBuf> {
+        if let Some(object) = self.object {
+            self.open.remove(&object.key);
+            object.disown();
+            return Some(object.path.clone());
+        }
+        let record = self.record?;
+        self.scope.place.add_clean(-signed(record.present.total()));
+        Some(self.scope.cache.content.join(record.file))
+    }
+}
+
+/// Whether content is what its record says; what cannot be read is not.
+fn is_sound(file: &File, record: &ObjectRecord) -> bool {
+    sums(file, record.size).is_ok_and(|sums| sums == record.sums)
+}
+
+/// Whether a record names this file.
+fn names(record: &[u8], file: &str) -> bool {
+    serde_json::from_slice::<ObjectRecord>(record).is_ok_and(|record| record.file == file)
 }
 
 struct Progress {
@@ -309,3 +395,6 @@ impl WriteLog for Progress {
         committed.await.map_err(Error::internal)??.wait().await
     }
 }
+
+#[cfg(test)]
+mod tests;

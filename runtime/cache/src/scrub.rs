@@ -33,7 +33,7 @@ impl Cache {
     }
 
     /// Compares the next piece of content, of at most 8 MiB, with its checksum, and says how many bytes that were: none at
-    /// the end of everything, where the next step begins anew. Blocking.
+    /// the end of everything, where the next step begins anew, and behind a thousand records that have no checksum. Blocking.
     pub fn scrub_step(&self) -> Result<u64> {
         let mut cursor = self.scrubbed.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..MOST_PASSED {

@@ -1,7 +1,7 @@
 //! A look at everything that lay in the cache when it was opened, while it is in use already.
 //!
-//! It counts fetched content, sets records aside that cannot be understood, deletes fetched content without a record and
-//! sets working copies without one aside, unless they hold nothing. What it looks at is the index of the moment of opening, and of the files only
+//! It counts fetched content, deletes its records without a file, sets records aside that cannot be understood, deletes
+//! fetched content without a record and sets working copies without one aside, unless they hold nothing. What it looks at is the index of the moment of opening, and of the files only
 //! those with numbers that were given out before: whatever is made meanwhile it does not see.
 
 use std::collections::HashSet;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use causeway_storage::Result;
 
 use crate::cache::remove_file;
-use crate::index::{Index, Table, View};
+use crate::index::{Index, Op, Table, View};
 use crate::journal::Intent;
 use crate::object::ObjectRecord;
 use crate::quarantine::Quarantine;
@@ -43,7 +43,7 @@ impl Survey {
         let Survey { index, room, quarantine, content, intents, objects, mark, stop } = self;
         let stopped = || stop.load(Ordering::Relaxed);
         let mut known = HashSet::new();
-        let mut damaged = Vec::new();
+        let (mut damaged, mut gone) = (Vec::new(), Vec::new());
         intents.each(|key, value| match serde_json::from_slice::<Intent>(value) {
             Ok(intent) => known.extend(intent.action.staged()),
             Err(_) => damaged.push((Table::Intents, key.to_owned(), value.to_vec())),
@@ -53,11 +53,20 @@ impl Survey {
                 known.extend(number(&record.file));
                 if let Some(place) = room.place_of_key(key) {
                     place.add_clean(signed(record.present.total()));
+                    if !content.join(&record.file).exists() {
+                        gone.push((place, record.present.total(), key.to_owned(), value.to_vec()));
+                    }
                 }
             }
             Ok(_) => {}
             Err(_) => damaged.push((Table::Objects, key.to_owned(), value.to_vec())),
         })?;
+        for (place, bytes, key, value) in gone {
+            // Whoever deletes a record takes off what it counts for.
+            if index.commit_instead(Table::Objects, &key, &value, vec![Op::delete(Table::Objects, key.as_str())])? {
+                place.add_clean(-signed(bytes));
+            }
+        }
         for (table, key, value) in damaged {
             quarantine.take_record(&index, table, &key, &value)?;
         }

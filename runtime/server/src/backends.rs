@@ -94,6 +94,8 @@ impl Pool {
         }
         in_use.leave_volume().await;
         let storage = self.open_in(&mut in_use, tenant, &backend, 0).await?;
+        // What was kept for earlier generations is of no use any more.
+        self.forget_cached(tenant, id, Some(backend.generation));
         let scope = self.scope(tenant, id, backend.generation).await?;
         let volume = Volume::open(storage, scope, self.budget.clone()).await?;
         in_use.volume = Some((volume.clone(), backend.generation));
@@ -218,6 +220,16 @@ impl Pool {
         opening.await.map_err(Error::internal)?
     }
 
+    /// Forgets in the background what is kept for a backend, or for all but one generation of it.
+    fn forget_cached(&self, tenant: &Tenant, id: &BackendId, keep: Option<u64>) {
+        let (cache, tenant, id) = (self.cache.clone(), tenant.name().to_owned(), id.to_string());
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = cache.forget(&tenant, &id, keep) {
+                tracing::warn!(?error, backend = id, "what is kept for a backend that is gone could not be deleted");
+            }
+        }));
+    }
+
     /// How many changes are in the journal of a backend that is not in use.
     async fn left_over(&self, tenant: &Tenant, backend: &Backend) -> Result<usize, Error> {
         let scope = self.scope(tenant, &backend.id, backend.generation).await?;
@@ -334,6 +346,7 @@ impl Backends for Pool {
 
     async fn forget(&self, tenant: &Tenant, id: &BackendId) {
         self.close(tenant, id).await;
+        self.forget_cached(tenant, id, None);
         for provider in self.catalog.iter() {
             provider.forget(tenant.name(), id.as_str());
         }

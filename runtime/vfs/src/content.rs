@@ -77,6 +77,8 @@ pub(crate) struct Way {
     pub(crate) scope: Arc<Scope>,
     pub(crate) budget: ReadBudget,
     pub(crate) tenant: Arc<str>,
+    /// What is fetched shall stay: where there is no room, it is not fetched, and nothing that came before goes for it.
+    pub(crate) stays: bool,
 }
 
 impl Content {
@@ -251,7 +253,11 @@ impl Content {
     async fn fly(&self, way: &Way, span: Span, told: &watch::Sender<Option<Result<()>>>) -> Result<()> {
         if !way.scope.try_admit(span.size) {
             let (object, scope) = (self.object.clone(), way.scope.clone());
-            let admitted = tokio::task::spawn_blocking(move || scope.admit_fetch(&object, span.size));
+            let stays = way.stays;
+            let admitted = tokio::task::spawn_blocking(move || match stays {
+                true => scope.admit(span.size),
+                false => scope.admit_fetch(&object, span.size),
+            });
             admitted.await.map_err(Error::internal)??;
         }
         let epoch = self.object.epoch();
@@ -277,8 +283,13 @@ impl Content {
                 Ok(None) => ended = true,
                 Err(error) => {
                     at = self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
-                    if matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) {
+                    if at > span.offset && matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) {
                         self.object.unmark(Span::new(span.offset, at - span.offset));
+                        let (object, scope) = (self.object.clone(), way.scope.clone());
+                        let corrected = tokio::task::spawn_blocking(move || scope.correct(&object)).await;
+                        if let Err(error) = corrected.map_err(Error::internal).flatten() {
+                            tracing::warn!(?error, "it stays written down that a range of another version is here");
+                        }
                     }
                     return Err(error);
                 }

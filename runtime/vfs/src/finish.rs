@@ -5,9 +5,10 @@
 //! nobody sees a moment in which neither has it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use causeway_cache::{Action, Base, Batch, Intent, ObjectKey, Seen};
+use causeway_cache::{Action, Base, Batch, Intent, Leaving, ObjectKey, Seen};
 use causeway_storage::{Entry, Kind, Path, Result};
 
 use crate::file::{Held, blocking};
@@ -58,14 +59,14 @@ impl Volume {
         for parent in intent.action.paths().filter_map(Path::parent) {
             self.recall_listing(&parent).await;
         }
-        let (commit, now) = {
+        let (commit, now, former) = {
             let mut state = self.state();
             let now = self.learn(&mut state, &intent.action, &outcome);
             let wide = is_wide(&intent.action, &outcome);
             let changed: BTreeSet<&Path> = intent.action.paths().chain(now.iter().map(|(path, _)| path)).collect();
             let changed = changed.into_iter();
             let outdated = changed.map(|path| Void::of(path, wide).keys(&self.scope)).collect::<Result<Vec<_>>>()?;
-            let (_, commit) = self.journal().change(|batch| {
+            let (leaving, commit) = self.journal().change(|batch| {
                 batch.delete(intent.id);
                 outdated.iter().flatten().for_each(|key| batch.drop_known(key));
                 self.note_directories(batch, &intent.action, &outcome);
@@ -85,11 +86,16 @@ impl Volume {
                     rebase(batch, &state, &intent.action, &outcome, kept.as_ref());
                 }
                 let key = kept.as_ref().and_then(ObjectKey::of);
-                if let Some(((working, key), sealed)) = written.as_ref().zip(key).zip(sealed) {
-                    self.scope.keep(batch, &working.staged, sealed, &key);
-                }
-                Ok(())
+                let keeping = written.as_ref().zip(key).zip(sealed);
+                keeping
+                    .map(|((working, key), sealed)| self.scope.keep(batch, &working.staged, sealed, &key))
+                    .transpose()
             })?;
+            let former = leaving.and_then(Leaving::made);
+            if let Some(key) = kept.as_ref().and_then(ObjectKey::of) {
+                // Who reads what was here of the version goes on; whoever opens it from now on gets what was uploaded.
+                state.contents.remove(&key);
+            }
             state.waits.remove(&intent.id);
             state.trouble = None;
             if let Some(working) = &written {
@@ -99,12 +105,12 @@ impl Volume {
                     let _ = working.became.set(seen.clone());
                 }
             }
-            (commit, now)
+            (commit, now, former)
         };
         self.journal().wait(commit).await?;
         self.learnt.notify_one();
         if let Some(working) = written {
-            self.put_away(&working, kept).await;
+            self.put_away(&working, kept, former).await;
         }
         match outcome {
             // Something else altogether may stand there.
@@ -175,11 +181,17 @@ impl Volume {
         }
     }
 
-    /// An uploaded working copy becomes the cached content of its version; who has it open reads that from now on.
-    pub(crate) async fn put_away(self: &Arc<Self>, working: &Arc<Working>, kept: Option<Seen>) {
+    /// An uploaded working copy becomes the cached content of its version, and `former` goes, the file that was that before;
+    /// who has the copy open reads the content from now on.
+    pub(crate) async fn put_away(
+        self: &Arc<Self>,
+        working: &Arc<Working>,
+        kept: Option<Seen>,
+        former: Option<PathBuf>,
+    ) {
         let (volume, working) = (self.clone(), working.clone());
         let put = blocking(move || {
-            volume.scope.kept(&working.staged);
+            volume.scope.kept(&working.staged, former.as_deref());
             let Some(seen) = kept else { return Ok(()) };
             let content = volume.content(&seen)?;
             let keep = volume.keeps_written();

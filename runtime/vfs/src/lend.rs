@@ -69,11 +69,12 @@ impl Volume {
             let taken = Taken { size: content.object.size(), modified, seen: source.clone(), key: key.clone() };
             let path = inner.path.clone();
             let changed = self.journal().change(|batch| {
-                self.scope.let_go(batch, &content.object);
+                let leaving = self.scope.let_go(batch, &content.object);
                 let existing = Some(Seen { path: path.clone(), ..source });
-                Ok(batch.append(Action::Write { path, staged: staged.id(), existing, base: None }))
+                Ok((batch.append(Action::Write { path, staged: staged.id(), existing, base: None }), leaving))
             });
-            let (intent, commit) = changed.inspect_err(|_| self.scope.discard(&staged))?;
+            let ((intent, leaving), commit) = changed.inspect_err(|_| self.scope.discard(&staged))?;
+            leaving.made();
             staged.pass();
             state.contents.remove(&key);
             state.writing.entry(staged.id()).or_default().insert(handle);
@@ -102,25 +103,25 @@ impl Volume {
         let Some(taken) = working.taken.as_ref().filter(|taken| is_untouched(working, taken)) else { return Ok(()) };
         let (scope, staged) = (self.scope.clone(), working.staged.clone());
         let sealed = blocking(move || Ok(scope.seal(&staged)?)).await?;
-        let commit = {
+        let (commit, former) = {
             let mut state = self.state();
             let id = working.staged.id();
             let is_written = state.writing.contains_key(&id) || !self.is_open_to(&state, working);
             if is_written || !state.working.contains_key(&id) || !is_untouched(working, taken) {
                 return Ok(());
             }
-            let (_, commit) = self.journal().change(|batch| {
+            let (leaving, commit) = self.journal().change(|batch| {
                 batch.delete(working.intent());
-                self.scope.keep(batch, &working.staged, sealed, &taken.key);
-                Ok(())
+                self.scope.keep(batch, &working.staged, sealed, &taken.key)
             })?;
+            state.contents.remove(&taken.key);
             state.working.remove(&id);
             // As if it had been uploaded, and had become what stands there.
             let _ = working.became.set(taken.seen.clone());
-            commit
+            (commit, leaving.made())
         };
         self.journal().wait(commit).await?;
-        self.put_away(working, Some(taken.seen.clone())).await;
+        self.put_away(working, Some(taken.seen.clone()), former).await;
         Ok(())
     }
 }

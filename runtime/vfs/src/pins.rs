@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::VfsError;
-use crate::content::Content;
+use crate::content::{Content, Way};
 use crate::file::blocking;
 use crate::patience::Patience;
 use crate::upload::from_vfs;
@@ -309,10 +309,14 @@ impl Volume {
         came(size - left);
         while left > 0 && !self.pins.is_over(round) {
             self.pins.turn().await;
-            content.fetch_some(&self.way()).await?;
+            let no_room = || VfsError::of(ErrorKind::QuotaExceeded, "the cache has no room for all that is pinned");
+            match content.fetch_some(&Way { stays: true, ..self.way() }).await {
+                Err(error) if error.kind == ErrorKind::QuotaExceeded => return Err(no_room()),
+                fetched => fetched?,
+            };
             let before = std::mem::replace(&mut left, missing());
             if left >= before {
-                return Err(VfsError::of(ErrorKind::QuotaExceeded, "the cache has no room for all that is pinned"));
+                return Err(no_room());
             }
             came(size - left);
         }

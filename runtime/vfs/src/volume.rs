@@ -559,7 +559,7 @@ impl Volume {
 
     pub(crate) fn way(&self) -> Way {
         let (storage, scope) = (self.storage.clone(), self.scope.clone());
-        Way { storage, tenant: scope.tenant().clone(), scope, budget: self.budget.clone() }
+        Way { storage, tenant: scope.tenant().clone(), scope, budget: self.budget.clone(), stays: false }
     }
 
     pub(crate) fn tell(&self, path: &Path, message: impl Into<String>) {

@@ -131,6 +131,17 @@ async fn what_does_not_fit_is_said_and_not_fetched_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_before_the_cache_was_full_stays_and_is_not_fetched_again_and_again() {
+    let world = world(VfsConfig { cache_max_size: Some(12 << 20), ..VfsConfig::default() }).await;
+    world.storage.put("huge", Box::leak(vec![3; 20 * MIB].into_boxed_slice())).await;
+    world.volume().set_pins("mount", paths(&["huge"])).await.unwrap();
+    world.until(|volume| volume.pins("mount")[0].error.is_some()).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(world.storage.reads().len(), 1);
+    assert_eq!(world.volume().pins("mount")[0].bytes, 8 << 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn pins_wait_while_a_mount_reads_but_not_for_ever() {
     let world = world(VfsConfig { cache_mode: CacheMode::Full, ..VfsConfig::default() }).await;
     world.read(1, "other").await.unwrap();

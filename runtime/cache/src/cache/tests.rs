@@ -11,11 +11,11 @@ use crate::{Action, Limits, Object, ObjectKey, Ranges, Seen, Staged};
 
 const MIB: u64 = 1 << 20;
 
-fn open(directory: &tempfile::TempDir, quotas: Quotas) -> Arc<Cache> {
+pub(crate) fn open(directory: &tempfile::TempDir, quotas: Quotas) -> Arc<Cache> {
     Cache::open(directory.path(), quotas).unwrap()
 }
 
-fn surveyed(cache: &Cache) {
+pub(crate) fn surveyed(cache: &Cache) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !cache.is_surveyed() {
         assert!(Instant::now() < deadline, "it does not end");
@@ -23,7 +23,7 @@ fn surveyed(cache: &Cache) {
     }
 }
 
-fn key(name: &str) -> ObjectKey {
+pub(crate) fn key(name: &str) -> ObjectKey {
     let version = Some(Version("1".into()));
     let path = Path::parse(name).unwrap();
     let seen = Seen { path, kind: Kind::File, cookie: None, version, size: None, modified: None, weak: false };
@@ -31,7 +31,7 @@ fn key(name: &str) -> ObjectKey {
 }
 
 /// Fetches content of so many bytes.
-fn fetch(scope: &Scope, name: &str, size: u64) -> Arc<Object> {
+pub(crate) fn fetch(scope: &Scope, name: &str, size: u64) -> Arc<Object> {
     let object = scope.object(&key(name), size).unwrap();
     object.write_at(0, &vec![1; size as usize]).unwrap();
     object.mark(causeway_storage::Span::new(0, size), object.epoch());
@@ -40,7 +40,7 @@ fn fetch(scope: &Scope, name: &str, size: u64) -> Arc<Object> {
 }
 
 /// A file that was made and waits.
-fn write(scope: &Scope, name: &str, size: u64) -> Arc<Staged> {
+pub(crate) fn write(scope: &Scope, name: &str, size: u64) -> Arc<Staged> {
     let (staged, _file) = scope.stage(None).unwrap();
     let path = Path::parse(name).unwrap();
     let change = scope.journal().change(|batch| {
@@ -56,7 +56,7 @@ fn write(scope: &Scope, name: &str, size: u64) -> Arc<Staged> {
     staged
 }
 
-fn is_here(scope: &Scope, name: &str, size: u64) -> bool {
+pub(crate) fn is_here(scope: &Scope, name: &str, size: u64) -> bool {
     scope.object(&key(name), size).unwrap().is_complete()
 }
 
@@ -175,6 +175,16 @@ fn numbers_are_never_given_out_twice() {
         assert!(number > last);
         last = number;
     }
+}
+
+#[test]
+fn no_number_can_be_taken_before_the_mark_above_it_survives_a_power_loss() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(&directory, Quotas::default());
+    let stored = Numbers::stored(&cache.index).unwrap().unwrap();
+    assert!(cache.index.is_durable());
+    assert!(cache.number().unwrap() < stored);
+    assert!(cache.index.is_durable());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use proptest::prelude::*;
 use redb::backends::FileBackend;
@@ -20,6 +20,8 @@ const SMALL: u64 = 4 << 10;
 struct Disk {
     file: FileBackend,
     full: Arc<AtomicBool>,
+    /// At which of the coming syncs it fails; 0 for none.
+    fails_in: Arc<AtomicU32>,
 }
 
 impl Disk {
@@ -45,7 +47,8 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        let left = self.fails_in.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1)));
+        if left == Ok(1) { Err(io::Error::other("the disk said no")) } else { self.file.sync_data() }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -59,10 +62,15 @@ impl StorageBackend for Disk {
 }
 
 fn open(directory: &Path, full: &Arc<AtomicBool>) -> Index {
-    let (file, full) = (directory.join("index.redb"), full.clone());
+    open_failing(directory, full, &Arc::default())
+}
+
+fn open_failing(directory: &Path, full: &Arc<AtomicBool>, fails_in: &Arc<AtomicU32>) -> Index {
+    let (file, full, fails_in) = (directory.join("index.redb"), full.clone(), fails_in.clone());
     let open = move || {
         let file: File = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file)?;
-        let disk = Disk { file: FileBackend::new(file).map_err(broken)?, full: full.clone() };
+        let disk =
+            Disk { file: FileBackend::new(file).map_err(broken)?, full: full.clone(), fails_in: fails_in.clone() };
         Database::builder().create_with_backend(disk).map_err(broken)
     };
     Index::over(Box::new(open), directory, directory, SMALL).unwrap()
@@ -212,6 +220,40 @@ fn what_is_too_large_for_the_log_keeps_its_place_in_the_order() {
     index.commit(vec![Op::put(Table::Progress, "a", large.clone())], false).unwrap();
     let (_copy, again) = killed_and_opened(&index, directory.path());
     assert_eq!(again.get(Table::Progress, "a").unwrap(), Some(large));
+}
+
+#[test]
+fn what_is_too_large_for_the_log_is_made_or_not_wherever_the_disk_fails_and_costs_nothing_that_comes_later() {
+    let mut failed = 0;
+    for sync in 1..6 {
+        let directory = tempfile::tempdir().unwrap();
+        let fails_in = Arc::new(AtomicU32::new(0));
+        let index = open_failing(directory.path(), &Arc::default(), &fails_in);
+        put(&index, "before").unwrap();
+        fails_in.store(sync, Ordering::SeqCst);
+        let large = index.commit(vec![Op::put(Table::Progress, "a", vec![7; MOST_LOGGED_BYTES + 1])], false);
+        failed += u32::from(fails_in.swap(0, Ordering::SeqCst) == 0);
+        put(&index, "later").unwrap().wait_blocking().unwrap();
+        let (_copy, again) = killed_and_opened(&index, directory.path());
+        assert_eq!(keys(&again), ["before", "later"], "sync {sync}");
+        assert_eq!(again.get(Table::Progress, "a").unwrap().is_some(), large.is_ok(), "sync {sync}");
+    }
+    assert!(failed > 0);
+}
+
+#[test]
+fn names_are_synced_by_everyone_until_somebody_has_done_it() {
+    let mut names = Names { given: 1, synced: 0 };
+    let first = names.unsynced().unwrap();
+    assert_eq!(names.unsynced(), Some(first));
+    names.given += 1;
+    let second = names.unsynced().unwrap();
+    names.synced(second);
+    assert_eq!(names.unsynced(), None);
+    names.synced(first);
+    assert_eq!(names.unsynced(), None);
+    names.given += 1;
+    assert!(names.unsynced().is_some());
 }
 
 /// What a process finds that begins after this one was killed.

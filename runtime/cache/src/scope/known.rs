@@ -9,6 +9,9 @@ use crc_fast::{CrcAlgorithm, checksum};
 use super::Scope;
 use crate::op::{Op, Table};
 
+/// Bytes of records changed in one step: what is too large for the log is written into the store while everyone waits.
+const STEP_BYTES: usize = 1 << 20;
+
 /// Bytes of the checksum at the end of each record.
 const CHECKSUM_BYTES: usize = 4;
 
@@ -28,14 +31,33 @@ impl Scope {
         })
     }
 
-    /// Puts and deletes records, all or none. Blocking, as every change of the index.
+    /// Puts and deletes records, in order: if it fails, the first of them may be changed. Blocking, as every change of the
+    /// index.
     pub fn set_known(&self, changes: Vec<(String, Option<Vec<u8>>)>) -> Result<()> {
         let op = |(key, record): (String, Option<Vec<u8>>)| {
             let key = format!("{}{key}", self.place.prefix);
             record.map_or(Op::delete(Table::Known, key.clone()), |record| Op::put(Table::Known, key, sealed(record)))
         };
-        self.commit(changes.into_iter().map(op).collect(), false)
+        in_steps(changes).into_iter().try_for_each(|step| self.commit(step.into_iter().map(op).collect(), false))
     }
+}
+
+/// The changes in order, in steps of which only one of a single record is larger than a step.
+fn in_steps(changes: Vec<(String, Option<Vec<u8>>)>) -> Vec<Vec<(String, Option<Vec<u8>>)>> {
+    let mut steps = Vec::new();
+    let mut left = STEP_BYTES;
+    for (key, record) in changes {
+        let bytes = key.len() + record.as_ref().map_or(0, Vec::len);
+        match steps.last_mut() {
+            Some(step) if bytes <= left => Vec::push(step, (key, record)),
+            _ => {
+                steps.push(vec![(key, record)]);
+                left = STEP_BYTES;
+            }
+        }
+        left = left.saturating_sub(bytes);
+    }
+    steps
 }
 
 fn sealed(mut record: Vec<u8>) -> Vec<u8> {
@@ -70,6 +92,23 @@ mod tests {
         let mut keys = Vec::new();
         scope.each_known("", |key, _| keys.push(key.to_owned())).unwrap();
         assert_eq!(keys, ["a"]);
+    }
+
+    #[test]
+    fn however_much_it_is_no_step_is_too_large_for_the_log() {
+        let changes: Vec<_> = (0..20).map(|key| (format!("{key:02}"), Some(vec![7; key * 50_000]))).collect();
+        let steps = in_steps(changes.clone());
+        let bytes = |step: &Vec<(String, Option<Vec<u8>>)>| -> usize {
+            step.iter().map(|(_, record)| record.as_ref().unwrap().len()).sum()
+        };
+        assert!(
+            steps.iter().all(|step| bytes(step) <= STEP_BYTES),
+            "{:?}",
+            steps.iter().map(bytes).collect::<Vec<_>>()
+        );
+        assert!(steps.len() < changes.len());
+        assert_eq!(steps.concat(), changes);
+        assert_eq!(in_steps(vec![("a".into(), Some(vec![7; 2 * STEP_BYTES])), ("b".into(), None)]).len(), 2);
     }
 
     #[test]

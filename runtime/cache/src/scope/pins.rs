@@ -1,7 +1,8 @@
 //! What is to stay here: which paths somebody wants kept, and which content that is at the moment.
 //!
 //! It does not know which content lies at a path, and fetches nothing. Content that is pinned is not evicted, whatever its
-//! age and however little room there is, and not deleted when it is closed.
+//! age and however little room there is, and not deleted when it is closed. Only what is not here as a whole may make room
+//! for itself, where it is read and nothing else can.
 
 use std::collections::{BTreeMap, HashSet};
 
