@@ -28,6 +28,9 @@ const FEW: u32 = 8;
 /// What counts as quick succession.
 const SUCCESSION: Duration = Duration::from_secs(1);
 
+/// A list that takes longer leaves who waits for it no time to ask for the entry.
+const LISTING: Duration = Duration::from_secs(4);
+
 /// A directory that was too large to be listed for this, or could not be, is not tried again for so long.
 const NOT_AGAIN: Duration = Duration::from_secs(300);
 
@@ -150,7 +153,13 @@ impl Volume {
         let asked = async {
             match &question {
                 Question::Entry(path) => self.look_up(path).await,
-                Question::Directory(path) => self.list_for_all(path).await,
+                Question::Directory(path) => match tokio::time::timeout(LISTING, self.list_for_all(path)).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        self.state().asking.refuse(path);
+                        Answer::Again
+                    }
+                },
             }
         };
         match patience.wait("the storage", asked).await {

@@ -3,8 +3,8 @@
 //! It fetches nothing and knows no content. A range that is fetched ahead of its reader holds a [`Slot`]: a connection, up
 //! to [`crate::content::BATCH_BYTES`] of memory, and room that its bytes will take on the disk. What a reader waits for
 //! needs none, and so is never held up by what nobody waits for yet. Slots are shared fairly: between the tenants that
-//! read at the moment, and of a tenant's share between the files that are read. Nobody ever has all of them, so whoever
-//! comes next finds some free, and from then on the others get no new ones until the shares are even.
+//! read at the moment, and of a tenant's share between the files that are read. No tenant ever has all of them, so another one
+//! finds some free; from then on who has more than their share gets no new ones until the shares are even.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -43,6 +43,8 @@ impl Volume {
     ) -> Result<Arc<OpenFile>, VfsError> {
         self.parent(path, patience).await?;
         let order = self.order(patience).await?;
+        // Again: it may have gone or moved before this one's turn.
+        self.parent(path, patience).await?;
         match self.find(path, patience).await? {
             Some(_) if exclusive => return Err(exists()),
             Some(_) => {
@@ -124,6 +126,8 @@ impl Volume {
     ) -> Result<(), VfsError> {
         self.parent(path, patience).await?;
         let order = self.order(patience).await?;
+        // Again: it may have gone or moved before this one's turn.
+        self.parent(path, patience).await?;
         if self.find(path, patience).await?.is_some() {
             return Err(exists());
         }
@@ -193,6 +197,7 @@ impl Volume {
     ) -> Result<(), VfsError> {
         self.parent(to, patience).await?;
         let order = self.order(patience).await?;
+        self.parent(to, patience).await?;
         let found = self.find(from, patience).await?.ok_or_else(VfsError::not_found)?;
         let target = self.find(to, patience).await?;
         if target.is_some() && no_replace {

@@ -86,7 +86,7 @@ impl Circuit {
         let mut state = self.state();
         state.failures = 0;
         state.outage = None;
-        drop(state);
+        // Under the lock, as below: whoever watches must not be told of the two in another order.
         self.open.send_if_modified(std::mem::take);
     }
 
@@ -140,7 +140,6 @@ impl Circuit {
                 state.outage = Some(Outage { since: Timestamp::now(), error });
             }
         }
-        drop(state);
         self.open.send_if_modified(|open| !std::mem::replace(open, true));
     }
 

@@ -633,6 +633,8 @@ impl Volume {
         uploaded: bool,
         unseen: bool,
     ) -> Result<(), VfsError> {
+        // A write of this handle that is under way ends first: what is marked as written is neither closed nor uploaded before.
+        let order = file.order.lock().await;
         let Held::Working { working, .. } = file.held() else { return Ok(()) };
         if file.is_unlinked() {
             return Ok(());
@@ -645,6 +647,7 @@ impl Volume {
                 self.no_longer_writes(id, handle);
             }
         }
+        drop(order);
         if uploaded && wrote && !unseen { self.uploaded(&working).await } else { Ok(()) }
     }
 
@@ -710,8 +713,12 @@ impl Volume {
             if self.state().writing.contains_key(&working.staged.id()) {
                 return Ok(());
             }
-            let id = working.intent();
-            let failure = self.journal().read(|intents, _| intents.get(&id).map(|intent| intent.failure.clone()));
+            let (id, failure) = {
+                // A rename puts another intent in the place of this one under this lock.
+                let _state = self.state();
+                let id = working.intent();
+                (id, self.journal().read(|intents, _| intents.get(&id).map(|intent| intent.failure.clone())))
+            };
             match failure {
                 None => return Ok(()),
                 Some(Some(failure)) => return Err(VfsError::of(ErrorKind::Internal, &failure.message)),

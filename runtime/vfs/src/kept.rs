@@ -12,6 +12,7 @@ use crate::VfsError;
 use crate::patience::Patience;
 use crate::stale::Stale;
 use crate::vfs::SetAttributes;
+use crate::view::last_touching;
 use crate::volume::{Attributes, Found, Volume};
 
 /// The longest target of a link, which is a path with its end.
@@ -153,6 +154,7 @@ impl Volume {
         }
         self.parent(path, patience).await?;
         let order = self.order(patience).await?;
+        self.parent(path, patience).await?;
         if self.find(path, patience).await?.is_some() {
             return Err(VfsError::of(ErrorKind::AlreadyExists, "something of this name exists"));
         }
@@ -330,11 +332,21 @@ impl Volume {
     }
 
     /// Drops what is kept of something else than what stands there, unless it changed meanwhile.
+    /// Drops what is kept of something else than the provider has at a path. Who asks may have been told of the path long ago,
+    /// as readers of directories are: it must be what is known of the provider now, and nothing be about to change it.
     fn drop_kept(&self, path: &Path, stale: &Kept) -> Result<()> {
+        let mut state = self.state();
+        let Some(Some(stands)) = state.known.last(path) else { return Ok(()) };
+        if is_about(stale, stands.kind, stands.cookie.as_deref()) {
+            return Ok(());
+        }
         let (_, commit) = self.journal().change(|batch| match batch.kept(path)? {
-            Some(kept) if kept == *stale => batch.forget_kept(path),
+            Some(kept) if kept == *stale && last_touching(batch.log(), path, u64::MAX).is_none() => {
+                batch.forget_kept(path)
+            }
             _ => Ok(()),
         })?;
+        drop(state);
         // Lost in a power loss, it is dropped again.
         commit.leave();
         Ok(())

@@ -1,8 +1,9 @@
 //! What is known of the provider's directories.
 //!
 //! It asks nobody. It keeps answers, each with the time at which it was *asked for*, and the changes that this volume
-//! made at the provider since. An answer that was asked for before a change, or sooner after it than the storage promises
-//! to have caught up, does not undo that change: [`Known::settle`] lays the recent changes over every answer. Old answers
+//! made at the provider since, or that a feed told of. An answer that was asked for before a change, or sooner after one of
+//! ours than the storage promises to have caught up, does not undo it: [`Known::settle`] lays the recent changes over every
+//! answer. Old answers
 //! are kept until they are pushed out, so that something can be shown while the provider is unreachable; what is known to
 //! be outdated is kept as well, *in doubt*, for nothing but that.
 //!
@@ -77,7 +78,12 @@ pub(crate) struct Known {
     facts: LruCache<Path, Fact>,
     listings: LruCache<Path, Arc<Listed>>,
     listed: usize,
+    /// Made here.
     recent: VecDeque<Change>,
+    /// Told by a feed.
+    heard: VecDeque<Change>,
+    /// What was asked before this number may have been outdated when it came: all was doubted since, or too much was heard.
+    doubt_before: u64,
     number: u64,
     lag: Duration,
     /// While a feed tells every change: what was asked for since then does not age.
@@ -156,6 +162,8 @@ impl Known {
             listings: LruCache::unbounded(),
             listed: 0,
             recent: VecDeque::new(),
+            heard: VecDeque::new(),
+            doubt_before: 0,
             number: 0,
             lag,
             fed: None,
@@ -234,13 +242,12 @@ impl Known {
 
     /// Takes the answer to a question about one path.
     pub(crate) fn settle(&mut self, path: &Path, asked: Asked, answer: Option<Entry>) -> Settled {
-        for change in self.recent.iter().rev().take_while(|change| self.is_newer(change, asked)) {
-            if change.path == *path {
-                return Settled::Known(change.entry.clone());
-            }
-            if path.is_within(&change.path) && change.number > asked.number {
-                return Settled::Again;
-            }
+        let concerns =
+            |change: &&Change| change.path == *path || (path.is_within(&change.path) && change.number > asked.number);
+        match self.newer(asked).filter(concerns).max_by_key(|change| change.number) {
+            Some(change) if change.path == *path => return Settled::Known(change.entry.clone()),
+            Some(_) => return Settled::Again,
+            None => {}
         }
         if let Some((parent, name)) = path.parent().zip(path.name()) {
             let older = self.listings.peek(&parent).filter(|listing| listing.age.asked < asked.at);
@@ -249,7 +256,7 @@ impl Known {
             }
         }
         self.unwritten.insert(Item::Fact(path.clone()));
-        self.facts.put(path.clone(), Fact { entry: answer.clone(), age: Age::of(asked.at) });
+        self.facts.put(path.clone(), Fact { entry: answer.clone(), age: self.age(asked) });
         Settled::Known(answer)
     }
 
@@ -269,21 +276,31 @@ impl Known {
 
     /// Lays over a page of a listing what changed since it was asked for: those entries must be looked up one by one.
     pub(crate) fn changed_names(&self, directory: &Path, asked: Asked) -> Vec<String> {
-        let newer = self.recent.iter().rev().take_while(|change| self.is_newer(change, asked));
-        let here = newer.filter(|change| change.path.parent().as_ref() == Some(directory));
+        let here = self.newer(asked).filter(|change| change.path.parent().as_ref() == Some(directory));
         here.filter_map(|change| change.path.name().map(str::to_owned)).collect()
     }
 
     /// Takes a complete listing, unless something in it changed meanwhile.
     pub(crate) fn put_listing(&mut self, directory: &Path, asked: Asked, mut entries: Vec<Entry>) {
-        let changed = self.recent.iter().rev().take_while(|change| self.is_newer(change, asked));
-        if entries.len() > LARGEST_LISTING || changed.into_iter().any(|change| is_in_or_above(&change.path, directory))
+        if entries.len() > LARGEST_LISTING
+            || self.newer(asked).any(|change| is_in_or_above(&change.path, directory))
+            || (self.age(asked).doubted && self.listings.contains(directory))
         {
             return;
         }
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         self.unwritten.insert(Item::Listing(directory.clone()));
-        self.keep_listing(directory, Listed { entries, age: Age::of(asked.at) });
+        self.keep_listing(directory, Listed { entries, age: self.age(asked) });
+    }
+
+    fn age(&self, asked: Asked) -> Age {
+        Age { doubted: asked.number < self.doubt_before, ..Age::of(asked.at) }
+    }
+
+    /// The changes that an answer may not show yet: of ours those, too, which the storage may not have caught up with.
+    fn newer(&self, asked: Asked) -> impl Iterator<Item = &Change> {
+        let heard = self.heard.iter().rev().take_while(move |change| change.number > asked.number);
+        self.recent.iter().rev().take_while(move |change| self.is_newer(change, asked)).chain(heard)
     }
 
     fn keep_listing(&mut self, directory: &Path, listing: Listed) {
@@ -349,12 +366,27 @@ impl Known {
             self.forget_within(path);
             self.outdated.push(path.clone());
         }
-        self.put_fact(path, entry, asked.at);
+        self.put_fact(path, entry.clone(), asked.at);
+        // Answers that are under way may be from before it.
+        self.number += 1;
+        self.heard.push_back(Change { number: self.number, at: asked.at, path: path.clone(), entry });
+        if self.heard.len() > RECENT
+            && let Some(oldest) = self.heard.pop_front()
+        {
+            self.doubt_before = self.doubt_before.max(oldest.number);
+        }
         told
+    }
+
+    /// What is asked for at this moment may be answered with what is doubted from now on.
+    fn doubt_answers(&mut self) {
+        self.number += 1;
+        self.doubt_before = self.number;
     }
 
     /// What lies in a directory may have changed, these on the disk as well.
     pub(crate) fn doubt_in(&mut self, directory: &Path, remembered: Vec<Item>) {
+        self.doubt_answers();
         self.unwritten.extend(remembered);
         for (path, fact) in self.facts.iter_mut().filter(|(path, _)| path.parent().as_ref() == Some(directory)) {
             fact.age.doubted = true;
@@ -392,6 +424,7 @@ impl Known {
 
     /// What stands at a path, and what is below it, must be asked for. It is still better than nothing.
     pub(crate) fn doubt(&mut self, path: &Path) {
+        self.doubt_answers();
         self.outdated.push(path.clone());
         self.doubt_where(|known| known.is_within(path));
         if let Some(parent) = path.parent() {
@@ -402,6 +435,7 @@ impl Known {
     /// Anything may have changed.
     pub(crate) fn doubt_everything(&mut self) {
         self.epoch += 1;
+        self.doubt_answers();
         self.doubt_where(|_| true);
     }
 
@@ -440,7 +474,8 @@ impl Known {
         listings.iter().for_each(|path| self.drop_listing(path));
     }
 
-    fn drop_listing(&mut self, directory: &Path) {
+    /// A directory's listing is not known any more.
+    pub(crate) fn drop_listing(&mut self, directory: &Path) {
         if let Some(listing) = self.listings.pop(directory) {
             self.listed -= listing.entries.len();
         }
@@ -579,6 +614,43 @@ mod tests {
         assert_eq!(known.settle(&path("a"), asked, None), Settled::Known(Some(Entry::file("a", 3))));
         known.changed(&path("d"), None, Kind::Directory);
         assert_eq!(known.settle(&path("d/x"), asked, None), Settled::Again);
+    }
+
+    #[test]
+    fn an_answer_from_before_a_feed_told_does_not_undo_it() {
+        let mut known = Known::new(Duration::ZERO);
+        let listed = known.asking();
+        let polled = known.asking();
+        known.told(&path("d/new"), polled, Some(Entry::file("new", 3)));
+        known.told(&path("d/gone"), polled, None);
+        // Page by page, begun before.
+        assert_eq!(known.changed_names(&path("d"), listed), ["gone", "new"]);
+        known.put_listing(&path("d"), listed, vec![Entry::file("gone", 1)]);
+        assert!(known.last_listing(&path("d")).is_none());
+        assert_eq!(known.settle(&path("d/new"), listed, None), Settled::Known(Some(Entry::file("new", 3))));
+        assert_eq!(known.settle(&path("d/gone"), listed, Some(Entry::file("gone", 1))), Settled::Known(None));
+        // What is told next is believed, however short the time between.
+        let mut known = Known::new(HOUR);
+        let polled = known.asking();
+        known.told(&path("a"), polled, Some(Entry::file("a", 3)));
+        let polled = known.asking();
+        assert_eq!(known.told(&path("a"), polled, Some(Entry::file("a", 4))), Told::Entry);
+        let asked = known.asking();
+        assert_eq!(known.settle(&path("a"), asked, None), Settled::Known(None));
+    }
+
+    #[test]
+    fn an_answer_that_was_under_way_when_all_was_doubted_is_in_doubt() {
+        let mut known = Known::new(Duration::ZERO);
+        let asked = known.asking();
+        known.doubt_everything();
+        assert_eq!(known.settle(&path("a"), asked, None), Settled::Known(None));
+        known.put_listing(&path("d"), asked, vec![Entry::file("b", 1)]);
+        assert_eq!((known.get(&path("a"), HOUR), known.get(&path("d/b"), HOUR)), (None, None));
+        assert_eq!(known.last(&path("d/b")), Some(Some(Entry::file("b", 1))));
+        let asked = known.asking();
+        known.settle(&path("a"), asked, None);
+        assert_eq!(known.get(&path("a"), HOUR), Some(None));
     }
 
     #[test]

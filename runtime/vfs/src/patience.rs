@@ -1,8 +1,8 @@
 //! How old an answer may be, until when to wait for a new one, and whether the sidecar has a say in it.
 //!
 //! It measures and asks nothing. One is made for each request of the kernel and handed down to everything that waits for
-//! the storage, or for others who do: so the request as a whole ends in time, however many questions it takes. Waiting
-//! for the local disk is not measured: a change that was journalled is answered, and none is dropped half way.
+//! the storage, or for others who do: so a request about names ends in time, however many questions it takes. Waiting for the
+//! local disk and its room is not measured: a change that was journalled is answered, and none is dropped half way.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Paths that are to stay here: fetched in the background as a whole, kept whatever the cache's limits say, and shown however
-//! long ago the provider answered last.
+//! Paths that are to stay here: fetched in the background as a whole, as far as the cache's limits go, then not evicted, and
+//! shown however long ago the provider answered last.
 //!
 //! It goes through what is pinned when pins change, soon after something changed elsewhere, and every so often: looks up what
-//! there is, pins the content that it has now, fetches what of it is missing, one range at a time and not while a mount reads,
-//! and lets go what was pinned before. What lies in a pinned directory later is found then. Reads and uploads have their own
-//! ways to content; what they fetch is here as well.
+//! there is, pins the content that it has now, lets go what was pinned before, and fetches what is missing, one range at a
+//! time and not while a mount waits for the provider. What lies in a pinned directory later is found then. Reads and uploads
+//! have their own ways to content; what they fetch is here as well.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -191,35 +191,49 @@ impl Volume {
     async fn fetch_pinned(self: &Arc<Self>) {
         let round = self.pins.round.load(Ordering::SeqCst);
         let mut wanted = HashSet::new();
+        let mut pinned = Vec::new();
         let mut complete = true;
         for path in self.pins.paths() {
-            let fetched = self.fetch_pin(&path, round, &mut wanted).await;
+            let found = self.pin_files_at(&path, &mut wanted).await;
             if self.pins.is_over(round) {
                 return;
             }
-            if let Err(error) = &fetched {
-                tracing::debug!(?error, %path, "a pinned path is not here as a whole");
-                complete &= matches!(error, VfsError::Storage(error) if error.kind == ErrorKind::NotFound);
-            }
-            let error = fetched.err().map(|error| error.to_string());
-            self.pins.edit(&path, |pin| pin.error.clone_from(&error));
+            let (files, failure) = match found {
+                Ok(found) => found,
+                Err(error) => (Vec::new(), Some(error)),
+            };
+            complete &= !failure.as_ref().is_some_and(is_passing);
+            pinned.push((path, files, failure));
         }
-        // What could not be looked at may be what is pinned.
+        // Before anything is fetched: what is in the place of a file needs its room. What could not be looked at for a while may
+        // be what is pinned.
         if complete {
             let scope = self.scope.clone();
             if let Err(error) = blocking(move || Ok(scope.unpin_all_but(&wanted)?)).await {
                 tracing::warn!(?error, "what is pinned no more could not be let go");
             }
         }
+        for (path, files, failure) in pinned {
+            let fetched = self.fetch_pin(&path, round, files).await;
+            if self.pins.is_over(round) {
+                return;
+            }
+            let error = fetched.err().or(failure);
+            if let Some(error) = &error {
+                tracing::debug!(?error, %path, "a pinned path is not here as a whole");
+            }
+            let error = error.map(|error| error.to_string());
+            self.pins.edit(&path, |pin| pin.error.clone_from(&error));
+        }
     }
 
-    async fn fetch_pin(
+    /// Pins the content of the files at and below a path, as far as they can be looked at; with each, how much of it is here.
+    async fn pin_files_at(
         self: &Arc<Self>,
         path: &Path,
-        round: u64,
         wanted: &mut HashSet<ObjectKey>,
-    ) -> Result<(), VfsError> {
-        let found = self.files_at(path, MOST_FILES.saturating_sub(wanted.len())).await?;
+    ) -> Result<(Vec<(Seen, u64)>, Option<VfsError>), VfsError> {
+        let (found, failure) = self.files_at(path, MOST_FILES.saturating_sub(wanted.len())).await?;
         wanted.extend(found.iter().filter_map(ObjectKey::of));
         let scope = self.scope.clone();
         let files = blocking(move || {
@@ -233,8 +247,11 @@ impl Volume {
                 files.push((seen, held));
             }
             Ok(files)
-        })
-        .await?;
+        });
+        Ok((files.await?, failure))
+    }
+
+    async fn fetch_pin(self: &Arc<Self>, path: &Path, round: u64, files: Vec<(Seen, u64)>) -> Result<(), VfsError> {
         let number = files.len() as u64;
         let all: u64 = files.iter().filter_map(|(seen, _)| seen.size).sum();
         let mut here: u64 = files.iter().map(|(_, held)| held).sum();
@@ -262,10 +279,12 @@ impl Volume {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The files at and below a path whose content is the provider's: what waits to be uploaded is here anyway.
-    async fn files_at(self: &Arc<Self>, path: &Path, most: usize) -> Result<Vec<Seen>, VfsError> {
+    /// The files at and below a path whose content is the provider's: what waits to be uploaded is here anyway. With them, why
+    /// others could not be looked at, if that is not passing.
+    async fn files_at(self: &Arc<Self>, path: &Path, most: usize) -> Result<(Vec<Seen>, Option<VfsError>), VfsError> {
         let max_age = self.freshness().unwrap_or(PERIOD);
         let mut files = Vec::new();
+        let mut failure = None;
         let mut left = Vec::new();
         match self.find(path, Patience::new(max_age)).await? {
             None => return Err(VfsError::not_found()),
@@ -274,22 +293,44 @@ impl Volume {
             Some(Found::Staged { .. } | Found::Kept(_)) => {}
         }
         while let Some(directory) = left.pop() {
-            let mut listing = self.list(&directory, Patience::new(max_age)).await?;
-            while let Some(batch) = self.next(&mut listing, Patience::new(max_age)).await? {
-                for (name, shown) in batch {
-                    let path = directory.child(&name)?;
-                    if shown.kind == Kind::Directory {
-                        left.push(path);
-                    } else if let Some(Found::File(seen)) = self.find(&path, Patience::new(max_age)).await? {
-                        files.push(seen);
-                    }
-                    if files.len() + left.len() > most {
-                        return Err(VfsError::of(ErrorKind::QuotaExceeded, "more than 100,000 files are pinned"));
-                    }
+            match self.files_in(&directory, max_age, most, &mut files, &mut left).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let error = VfsError::of(ErrorKind::QuotaExceeded, "more than 100,000 files are pinned");
+                    return Ok((files, Some(error)));
+                }
+                Err(error) if is_passing(&error) => return Err(error),
+                // What nobody may look at keeps nothing else from being pinned.
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Ok((files, failure))
+    }
+
+    /// Adds the files of a directory, and the directories to be looked at next; false if they became too many.
+    async fn files_in(
+        self: &Arc<Self>,
+        directory: &Path,
+        max_age: Duration,
+        most: usize,
+        files: &mut Vec<Seen>,
+        left: &mut Vec<Path>,
+    ) -> Result<bool, VfsError> {
+        let mut listing = self.list(directory, Patience::new(max_age)).await?;
+        while let Some(batch) = self.next(&mut listing, Patience::new(max_age)).await? {
+            for (name, shown) in batch {
+                if files.len() + left.len() >= most {
+                    return Ok(false);
+                }
+                let path = directory.child(&name)?;
+                if shown.kind == Kind::Directory {
+                    left.push(path);
+                } else if let Some(Found::File(seen)) = self.find(&path, Patience::new(max_age)).await? {
+                    files.push(seen);
                 }
             }
         }
-        Ok(files)
+        Ok(true)
     }
 
     /// Fetches what is missing of a file, and says how much of it is here whenever that is more.
@@ -307,9 +348,9 @@ impl Volume {
         let missing = || -> u64 { content.object.missing(Span::new(0, size)).iter().map(|hole| hole.size).sum() };
         let mut left = missing();
         came(size - left);
+        let no_room = || VfsError::of(ErrorKind::QuotaExceeded, "the cache has no room for all that is pinned");
         while left > 0 && !self.pins.is_over(round) {
             self.pins.turn().await;
-            let no_room = || VfsError::of(ErrorKind::QuotaExceeded, "the cache has no room for all that is pinned");
             match content.fetch_some(&Way { stays: true, ..self.way() }).await {
                 Err(error) if error.kind == ErrorKind::QuotaExceeded => return Err(no_room()),
                 fetched => fetched?,
@@ -322,6 +363,10 @@ impl Volume {
         }
         Ok(())
     }
+}
+
+fn is_passing(error: &VfsError) -> bool {
+    matches!(error, VfsError::Storage(error) if error.is_passing() || error.kind == ErrorKind::Unauthenticated)
 }
 
 /// Whether what kept one file from being fetched keeps all others, too.

@@ -2,8 +2,8 @@
 //!
 //! This file holds the volume itself, its look-ups and what it says of its queue; what is asked of the provider, changes of
 //! the name space, open files and uploads are next door. Locks: `state` is held for moments and never while waiting; the journal's own lock is taken
-//! inside it, never the other way round. `namespace` orders changes of names and is held over look-ups that are answered
-//! from what is known.
+//! inside it, never the other way round. `namespace` orders changes of names and is held over their look-ups, which ask the
+//! provider where it is not known what stands there.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::num::NonZeroUsize;

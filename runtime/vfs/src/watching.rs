@@ -243,6 +243,8 @@ impl Volume {
             Ok(Ok(true)) => self.compare(&directory, &before),
             Ok(Ok(false)) => {
                 self.doubt_in(&directory).await;
+                // It became too large to be known as a whole, and is not watched any more.
+                self.learn_of(|known| known.drop_listing(&directory));
                 self.announce_at(&directory, true);
             }
             Ok(Err(error)) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => {

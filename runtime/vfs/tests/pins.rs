@@ -1,4 +1,4 @@
-//! What is pinned is fetched by itself, stays whatever the cache's limits say, and is shown while nobody answers.
+//! What is pinned is fetched by itself as far as there is room, is not evicted, and is shown while nobody answers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -128,6 +128,37 @@ async fn what_does_not_fit_is_said_and_not_fetched_for_ever() {
     let reads = world.storage.reads().len();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(world.storage.reads().len(), reads);
+}
+
+#[tokio::test]
+async fn many_small_files_do_not_go_beyond_the_limits_either() {
+    let world = world(VfsConfig { cache_max_size: Some(4 << 20), ..VfsConfig::default() }).await;
+    world.storage.make("many").await;
+    for number in 0..12 {
+        world.storage.put(&format!("many/{number:02}"), Box::leak(vec![number; MIB].into_boxed_slice())).await;
+    }
+    world.volume().set_pins("mount", paths(&["many"])).await.unwrap();
+    world.until(|volume| volume.pins("mount")[0].error.is_some()).await;
+    let pin = &world.volume().pins("mount")[0];
+    assert!(pin.error.as_ref().unwrap().contains("no room"), "{pin:?}");
+    assert!(pin.bytes <= 4 << 20 && pin.bytes >= 2 << 20, "{pin:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_the_place_of_a_pinned_file_has_its_room() {
+    let world = world(VfsConfig { cache_max_size: Some(12 << 20), ..VfsConfig::default() }).await;
+    world.volume().set_pins("mount", paths(&["d"])).await.unwrap();
+    world.until(|volume| is_here(volume, "mount", ALL)).await;
+    world.storage.put("d/a", large(2)).await;
+    let entry = Box::new(world.storage.entry("d/a").await);
+    world.storage.tell(Change::Updated { path: path("d/a"), entry });
+    let reads = world.storage.reads().len();
+    world.until(|volume| world.storage.reads().len() > reads && volume.pins("mount")[0].bytes == ALL).await;
+    let pin = world.volume().pins("mount").remove(0);
+    assert_eq!((pin.bytes_to_go, pin.error), (0, None));
+    world.storage.fail_all(true);
+    let (directory, _) = world.vfs().lookup(1, "d").await.unwrap();
+    assert_eq!(world.read(directory, "a").await.unwrap(), large(2));
 }
 
 #[tokio::test(start_paused = true)]
