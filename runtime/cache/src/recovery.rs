@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
 
 use causeway_storage::{Error, ErrorKind, Path, Result};
@@ -16,6 +17,9 @@ use crate::index::{Op, Table};
 use crate::journal::{Action, Base, Intent, Journal};
 use crate::secured::Secured;
 use crate::{Cache, Scope, Staged};
+
+/// A file is compared with what was secured in pieces of 256 KiB, however large it is.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Whether the machine started anew since the copies of a scope were looked over last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,17 +166,45 @@ impl Scope {
     /// Makes a file hold these bytes. Others that it held are set aside: who wrote them was answered, if not promised more.
     fn restore(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.cache.content.join(name);
-        match std::fs::read(&path) {
-            Ok(held) if held == bytes => return Ok(()),
-            // What was lost reads as zero, or is not there at all.
-            Ok(held) if held.iter().enumerate().any(|(at, byte)| *byte != 0 && bytes.get(at) != Some(byte)) => {
-                self.cache.quarantine.take_file(name)?;
-            }
+        match File::open(&path) {
+            Ok(held) if holds_exactly(&held, bytes)? => return Ok(()),
+            Ok(held) if holds_more_than(&held, bytes)? => self.cache.quarantine.take_file(name)?,
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         let mut file = File::create(&path)?;
         Ok(file.write_all(bytes)?)
+    }
+}
+
+fn holds_exactly(file: &File, bytes: &[u8]) -> Result<bool> {
+    let mut held = Vec::new();
+    file.take(bytes.len() as u64 + 1).read_to_end(&mut held)?;
+    Ok(held == bytes)
+}
+
+/// Whether a file holds anything that these bytes do not say: what was lost reads as zero, or is not there at all. It may
+/// have grown to any size since they were secured, so it is read in pieces, and where it has holes not at all.
+fn holds_more_than(file: &File, bytes: &[u8]) -> Result<bool> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    loop {
+        at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data,
+            // Nothing but holes from here on.
+            Err(rustix::io::Errno::NXIO) => return Ok(false),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        };
+        let read = file.read_at(&mut piece, at)?;
+        let secured = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+        let held = piece.get(..read).unwrap_or_default();
+        if held.iter().enumerate().any(|(at, byte)| *byte != 0 && secured.get(at) != Some(byte)) {
+            return Ok(true);
+        }
+        if read == 0 {
+            return Ok(false);
+        }
+        at += read as u64;
     }
 }
 
@@ -276,6 +308,23 @@ mod tests {
             let copy = &recovered.copies[&staged.id()];
             assert_eq!((content(copy), copy.modified()), (b"hello".to_vec(), time));
             assert!(machine.quarantined().is_empty());
+        }
+    }
+
+    // semantics: A file that was closed survives a loss of power.
+    #[test]
+    fn a_file_that_grew_without_measure_after_it_was_closed_is_not_read_as_a_whole() {
+        for (added, set_aside) in [(&b""[..], 0), (b"far behind", 1)] {
+            let mut machine = Machine::new();
+            let staged = machine.write(None, b"hello");
+            machine.close(&staged);
+            // More than any memory, of which the disk keeps nothing.
+            let size = 4 << 40;
+            staged.resize(size).unwrap();
+            staged.write_at(size, added).unwrap();
+            let recovered = machine.lose_power(|_| {});
+            assert_eq!(content(&recovered.copies[&staged.id()]), b"hello");
+            assert_eq!(machine.scope().cache.quarantined().len(), set_aside);
         }
     }
 
