@@ -103,17 +103,19 @@ impl Scope {
         Ok(recovered)
     }
 
-    /// Secures what an earlier process was in the middle of writing. Costs nothing when called again. Blocking.
+    /// Secures what an earlier process left: it may have been in the middle of writing, also to what it had secured before.
+    /// Costs nothing when called again. Blocking.
     pub fn secure_left(&self) -> Result<()> {
         let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
         let mut outcome = Ok(());
-        for copy in left {
-            if self.cache.index.get(Table::Secured, &self.journal.key(copy.id()))?.is_none() {
-                match self.secure(&copy) {
-                    Ok(commit) => commit.leave(),
-                    // It was uploaded or removed meanwhile.
-                    Err(error) if error.kind == ErrorKind::NotFound => {}
-                    Err(error) => outcome = Err(error),
+        for copy in left.into_iter().filter(|copy| !copy.is_secured()) {
+            match self.secure(&copy) {
+                Ok(commit) => commit.leave(),
+                // It was uploaded or removed meanwhile.
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => {
+                    outcome = Err(error);
+                    self.left.lock().unwrap_or_else(PoisonError::into_inner).push(copy);
                 }
             }
         }
@@ -364,6 +366,24 @@ mod tests {
         machine.scope().secure_left().unwrap();
         let recovered = machine.lose_power(|content| std::fs::write(content.join(staged.file_name()), b"").unwrap());
         assert_eq!(content(&recovered.copies[&staged.id()]), b"half of it");
+    }
+
+    #[test]
+    fn what_was_written_after_the_last_close_is_secured_by_the_next_process_too() {
+        let tidied = |scope: &Scope, _: &[Arc<Staged>]| scope.secure_left().unwrap();
+        let stopped = |scope: &Scope, copies: &[Arc<Staged>]| scope.secure_all(copies).unwrap();
+        for secure in [&tidied as &dyn Fn(&Scope, &[Arc<Staged>]), &stopped] {
+            let mut machine = Machine::new();
+            let staged = machine.write(None, b"closed");
+            machine.close(&staged);
+            staged.write_at(0, b"opened again").unwrap();
+            machine.begin_process();
+            let copies: Vec<_> = machine.scope().recover().unwrap().copies.into_values().collect();
+            secure(machine.scope(), &copies);
+            drop(copies);
+            let recovered = machine.lose_power(|_| {});
+            assert_eq!(content(&recovered.copies[&staged.id()]), b"opened again");
+        }
     }
 
     #[test]

@@ -74,8 +74,9 @@ struct State {
     unweighed: u64,
     /// Rises with every change.
     changes: u64,
-    /// After how many changes it was secured last, and what to wait on; nothing if an earlier process did it.
-    secured: Option<(u64, Option<Commit>)>,
+    /// After how many changes this process secured it last, and what to wait on. What an earlier one secured may be older
+    /// than what is here.
+    secured: Option<(u64, Commit)>,
 }
 
 /// An uploaded copy that is ready to be kept: its content is synced, or small enough to be looked over when it is opened.
@@ -124,7 +125,6 @@ impl Staged {
         let path = directory.join(Staged::name(id));
         let size = std::fs::metadata(&path)?.len();
         let mut state = State::new(size, base_size.unwrap_or(0));
-        state.secured = Some((0, None));
         if base_size.is_some() {
             state.size = state.base_limit;
         }
@@ -365,7 +365,7 @@ impl Staged {
         let _turn = self.securing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (changes, size, rider) = {
             let mut state = self.lock();
-            if let Some((changes, Some(commit))) = &state.secured
+            if let Some((changes, commit)) = &state.secured
                 && *changes == state.changes
                 && !state.passed
             {
@@ -389,7 +389,7 @@ impl Staged {
         };
         let commit = commit(&secured)?;
         if commit.is_promised() {
-            self.lock().secured = Some((changes, Some(commit.clone())));
+            self.lock().secured = Some((changes, commit.clone()));
         }
         Ok(commit)
     }
