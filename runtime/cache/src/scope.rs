@@ -77,6 +77,11 @@ impl Scope {
         if self.cache.index.is_pressed() { SMALLEST_RIDER_BYTES } else { LARGEST_RIDER_BYTES }
     }
 
+    /// Cuts or extends a working copy; what is added is zero, and a time that was set holds no longer. Blocking.
+    pub fn resize(&self, staged: &Staged, size: u64) -> Result<()> {
+        staged.resize(size, || self.journal.shorten(staged.id(), size))
+    }
+
     /// Makes all that was written to these working copies survive a power loss. Blocking.
     pub fn secure_all(&self, copies: &[Arc<Staged>]) -> Result<()> {
         let unsecured = copies.iter().filter(|staged| !staged.is_secured());
