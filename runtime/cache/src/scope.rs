@@ -247,6 +247,16 @@ impl Scope {
         matches!(self.place.short_of(size_bytes), Ok(None))
     }
 
+    /// Whether `size_bytes` of its base may be put into a working copy that is about to be uploaded. It is the upload that
+    /// makes room, so it waits for nothing but the disk. Blocking.
+    pub fn admit_fill(&self, size_bytes: u64) -> Result<()> {
+        if self.place.short_of(size_bytes)? != Some(Short::Disk) {
+            return Ok(());
+        }
+        self.cache.make_room(&self.place, Short::Disk, size_bytes)?;
+        if self.place.short_of(size_bytes)? == Some(Short::Disk) { Err(full(Short::Disk)) } else { Ok(()) }
+    }
+
     /// As [`Scope::admit`], but where an upload that is pending would make room, waits for that, at most for so long.
     pub async fn admit_within(self: &Arc<Self>, size_bytes: u64, most: Duration) -> Result<()> {
         let mut room = self.cache.room.watch();

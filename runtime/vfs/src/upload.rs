@@ -387,8 +387,12 @@ impl Volume {
         for hole in working.staged.holes() {
             for span in pieces(hole) {
                 let bytes = self.read_base(working, span).await.map_err(from_vfs)?;
-                let staged = working.staged.clone();
-                blocking(move || Ok(staged.fill(span.offset, &bytes)?)).await.map_err(from_vfs)?;
+                let (scope, staged) = (self.scope.clone(), working.staged.clone());
+                let filled = blocking(move || {
+                    scope.admit_fill(span.size)?;
+                    Ok(staged.fill(span.offset, &bytes)?)
+                });
+                filled.await.map_err(from_vfs)?;
                 self.note_sent(working, span.size);
             }
         }
