@@ -284,6 +284,17 @@ impl Journal {
         Ok(Commit(Some(self.index.commit(vec![op], secured.needs_file())?)))
     }
 
+    /// Sees to it that no more than `size` bytes of a working copy are expected after a power loss. Blocking.
+    pub(crate) fn shorten(&self, staged: u64, size: u64) -> Result<()> {
+        let Some(record) = self.index.get(Table::Secured, &self.key(staged))? else { return Ok(()) };
+        match Secured::decode(&record) {
+            Some(Secured::File { size: secured, records }) if size < secured => {
+                self.secure(staged, &Secured::File { size, records })?.wait_blocking()
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ticks with every change of the log.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()

@@ -6,8 +6,8 @@
 //! for everyone who waits, into one embedded store; content lies in one sparse file per object version.
 //!
 //! Names tell what a file is worth. `o-*` holds content fetched from a provider: it can be fetched again, so what has no
-//! record is deleted. `s-*` holds content that was written here: what has no record is moved to `quarantine/` and
-//! reported. Deleted are only those to which nobody ever wrote, and second names.
+//! record is deleted. `s-*` holds content that was written here, and perhaps beside it a log of which bytes were: what has
+//! no record is moved to `quarantine/` and reported, unless it holds nothing of its own.
 
 mod cache;
 mod eviction;

@@ -53,6 +53,13 @@ impl Quarantine {
         }
     }
 
+    /// Moves a working copy here, and with it what tells its own bytes from those of its base.
+    pub(crate) fn take_copy(&self, name: &str) -> Result<()> {
+        // First the log: without its file it would be taken for nothing.
+        self.take_file(&format!("{name}.log"))?;
+        self.take_file(name)
+    }
+
     fn tell(&self, what: String) {
         tracing::error!(what, "what could not be understood, or belongs to nothing, was set aside");
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

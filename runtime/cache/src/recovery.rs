@@ -2,12 +2,14 @@
 //!
 //! It decides from the index alone, and uploads nothing. As long as the machine ran on, a file holds all that was answered.
 //! After the machine started anew, the file may have lost anything that was not secured. So then: content that rode along
-//! is put into its file again where that differs; a file that was synced must be there; and a copy that never was secured
-//! goes, with its intent, since nobody was promised that it survives. Bytes that go from a file are kept in the quarantine.
+//! is put into its file again where that differs; a file that was synced must be there, and its log counts as far as it
+//! was synced with it; and a copy that never was secured goes, with its intent, since nobody was promised that it survives.
+//! Files that go, or that are not what they must be, are kept in the quarantine, each with its log.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
 
 use causeway_storage::{Error, ErrorKind, Path, Result};
@@ -16,6 +18,9 @@ use crate::index::{Op, Table};
 use crate::journal::{Action, Base, Intent, Journal};
 use crate::secured::Secured;
 use crate::{Cache, Scope, Staged};
+
+/// A file is compared with what was secured in pieces of 256 KiB, however large it is.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Whether the machine started anew since the copies of a scope were looked over last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +73,7 @@ impl Scope {
                 Ok(Some(copy)) => {
                     copy.weigh(&self.place)?;
                     if *boot == Boot::Unknown {
-                        let secured = Secured::File { size: 0 };
+                        let secured = Secured::File { size: 0, records: copy.logged() };
                         synced.push(Op::put(Table::Secured, self.journal.key(*id), secured.encode()));
                     }
                     recovered.copies.insert(*id, copy);
@@ -99,17 +104,19 @@ impl Scope {
         Ok(recovered)
     }
 
-    /// Secures what an earlier process was in the middle of writing. Costs nothing when called again. Blocking.
+    /// Secures what an earlier process left: it may have been in the middle of writing, also to what it had secured before.
+    /// Costs nothing when called again. Blocking.
     pub fn secure_left(&self) -> Result<()> {
         let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
         let mut outcome = Ok(());
-        for copy in left {
-            if self.cache.index.get(Table::Secured, &self.journal.key(copy.id()))?.is_none() {
-                match self.secure(&copy) {
-                    Ok(commit) => commit.leave(),
-                    // It was uploaded or removed meanwhile.
-                    Err(error) if error.kind == ErrorKind::NotFound => {}
-                    Err(error) => outcome = Err(error),
+        for copy in left.into_iter().filter(|copy| !copy.is_secured()) {
+            match self.secure(&copy) {
+                Ok(commit) => commit.leave(),
+                // It was uploaded or removed meanwhile.
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => {
+                    outcome = Err(error);
+                    self.left.lock().unwrap_or_else(PoisonError::into_inner).push(copy);
                 }
             }
         }
@@ -117,63 +124,98 @@ impl Scope {
     }
 
     fn recover_one(&self, boot: Boot, id: u64, base_size: Option<u64>) -> Result<Option<Arc<Staged>>> {
-        let content = &self.cache.content;
-        let found = Staged::recover(content, id, base_size);
-        let is_missing = found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound);
-        if boot != Boot::Other && !is_missing {
-            return Ok(Some(Arc::new(found?)));
+        let (content, quarantine) = (&self.cache.content, &self.cache.quarantine);
+        if boot != Boot::Other {
+            match Staged::recover(content, id, base_size, None) {
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                found => return trimmed(found?),
+            }
         }
         let name = Staged::name(id);
         let key = self.journal.key(id);
-        let record = self.cache.index.get(Table::Secured, &key)?;
-        let secured = match &record {
-            Some(record) => match Secured::decode(record) {
-                None => {
-                    self.cache.quarantine.take_record(&self.cache.index, Table::Secured, &key, record)?;
-                    return Err(Error::new(ErrorKind::Corrupt, "what is known of a pending write is damaged"));
-                }
-                secured => secured,
-            },
-            None => None,
+        let Some(record) = self.cache.index.get(Table::Secured, &key)? else {
+            if boot != Boot::Other {
+                return Err(Error::new(ErrorKind::Corrupt, "the content of a pending write is missing"));
+            }
+            quarantine.take_copy(&name)?;
+            return Ok(None);
         };
-        match secured {
+        match Secured::decode(&record) {
+            None => {
+                // Else the next process would take the file for whole.
+                quarantine.take_copy(&name)?;
+                quarantine.take_record(&self.cache.index, Table::Secured, &key, &record)?;
+                Err(Error::new(ErrorKind::Corrupt, "what is known of a pending write is damaged"))
+            }
             Some(Secured::Content { modified, bytes }) => {
                 self.restore(&name, &bytes)?;
-                let copy = Staged::recover(content, id, base_size)?;
+                let copy = Staged::recover(content, id, base_size, None)?;
                 copy.set_modified(modified)?;
-                Ok(Some(Arc::new(copy)))
+                trimmed(copy)
             }
-            Some(Secured::File { size }) => {
-                let copy = found?;
-                if copy.file()?.metadata()?.len() < size {
-                    return Err(Error::new(ErrorKind::Corrupt, "the content of a pending write is not complete"));
+            Some(Secured::File { size, records }) => {
+                let synced = Staged::recover(content, id, base_size, Some(records)).and_then(|copy| {
+                    match copy.file()?.metadata()?.len() < size {
+                        true => Err(Error::new(ErrorKind::Corrupt, "the content of a pending write is not complete")),
+                        false => Ok(copy),
+                    }
+                });
+                if synced.as_ref().is_err_and(|error| error.kind == ErrorKind::Corrupt) {
+                    quarantine.take_copy(&name)?;
                 }
-                Ok(Some(Arc::new(copy)))
+                trimmed(synced?)
             }
-            None if boot == Boot::Other => {
-                self.cache.quarantine.take_file(&name)?;
-                self.cache.quarantine.take_file(&format!("{name}.log"))?;
-                Ok(None)
-            }
-            None => Err(Error::new(ErrorKind::Corrupt, "the content of a pending write is missing")),
         }
     }
 
     /// Makes a file hold these bytes. Others that it held are set aside: who wrote them was answered, if not promised more.
     fn restore(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.cache.content.join(name);
-        match std::fs::read(&path) {
-            Ok(held) if held == bytes => return Ok(()),
-            // What was lost reads as zero, or is not there at all.
-            Ok(held) if held.iter().enumerate().any(|(at, byte)| *byte != 0 && bytes.get(at) != Some(byte)) => {
-                self.cache.quarantine.take_file(name)?;
-            }
+        match File::open(&path) {
+            Ok(held) if holds_exactly(&held, bytes)? => return Ok(()),
+            Ok(held) if holds_more_than(&held, bytes)? => self.cache.quarantine.take_file(name)?,
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         let mut file = File::create(&path)?;
         Ok(file.write_all(bytes)?)
     }
+}
+
+fn holds_exactly(file: &File, bytes: &[u8]) -> Result<bool> {
+    let mut held = Vec::new();
+    file.take(bytes.len() as u64 + 1).read_to_end(&mut held)?;
+    Ok(held == bytes)
+}
+
+/// Whether a file holds anything that these bytes do not say: what was lost reads as zero, or is not there at all. It may
+/// have grown to any size since they were secured, so it is read in pieces, and where it has holes not at all.
+fn holds_more_than(file: &File, bytes: &[u8]) -> Result<bool> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    loop {
+        at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data,
+            // Nothing but holes from here on.
+            Err(rustix::io::Errno::NXIO) => return Ok(false),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        };
+        let read = file.read_at(&mut piece, at)?;
+        let secured = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+        let held = piece.get(..read).unwrap_or_default();
+        if held.iter().enumerate().any(|(at, byte)| *byte != 0 && secured.get(at) != Some(byte)) {
+            return Ok(true);
+        }
+        if read == 0 {
+            return Ok(false);
+        }
+        at += read as u64;
+    }
+}
+
+fn trimmed(copy: Staged) -> Result<Option<Arc<Staged>>> {
+    copy.trim()?;
+    Ok(Some(Arc::new(copy)))
 }
 
 fn note(cache: &Cache, prefix: &str, mut ops: Vec<Op>) -> Result<()> {
@@ -187,7 +229,7 @@ fn boot_key(prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use causeway_storage::Timestamp;
+    use causeway_storage::{Span, Timestamp};
 
     use super::*;
     use crate::{Quotas, Staged};
@@ -279,6 +321,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_that_grew_without_measure_after_it_was_closed_is_not_read_as_a_whole() {
+        for (added, set_aside) in [(&b""[..], 0), (b"far behind", 1)] {
+            let mut machine = Machine::new();
+            let staged = machine.write(None, b"hello");
+            machine.close(&staged);
+            // More than any memory, of which the disk keeps nothing.
+            let size = 4 << 40;
+            machine.scope().resize(&staged, size).unwrap();
+            staged.write_at(size, added).unwrap();
+            let recovered = machine.lose_power(|_| {});
+            assert_eq!(content(&recovered.copies[&staged.id()]), b"hello");
+            assert_eq!(machine.scope().cache.quarantined().len(), set_aside);
+        }
+    }
+
     // semantics: What was written and not closed survives the end of the process, and may be lost when the machine ends.
     #[test]
     fn what_was_written_after_the_last_close_survives_the_process_and_is_set_aside_after_a_power_loss() {
@@ -318,6 +376,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_after_the_last_close_is_secured_by_the_next_process_too() {
+        let tidied = |scope: &Scope, _: &[Arc<Staged>]| scope.secure_left().unwrap();
+        let stopped = |scope: &Scope, copies: &[Arc<Staged>]| scope.secure_all(copies).unwrap();
+        for secure in [&tidied as &dyn Fn(&Scope, &[Arc<Staged>]), &stopped] {
+            let mut machine = Machine::new();
+            let staged = machine.write(None, b"closed");
+            machine.close(&staged);
+            staged.write_at(0, b"opened again").unwrap();
+            machine.begin_process();
+            let copies: Vec<_> = machine.scope().recover().unwrap().copies.into_values().collect();
+            secure(machine.scope(), &copies);
+            drop(copies);
+            let recovered = machine.lose_power(|_| {});
+            assert_eq!(content(&recovered.copies[&staged.id()]), b"opened again");
+        }
+    }
+
+    #[test]
     fn a_large_file_that_was_closed_must_be_there() {
         let mut machine = Machine::new();
         let large = vec![1; 100_000];
@@ -331,6 +407,55 @@ mod tests {
         assert_eq!(recovered.copies.keys().collect::<Vec<_>>(), [&kept.id()]);
         assert_eq!(recovered.missing.len(), 2);
         assert_eq!(machine.intents(), 3, "they stay, and say so");
+        machine.begin_process();
+        assert_eq!(machine.scope().recover().unwrap().missing.len(), 2, "the next process believes them no more");
+        assert!(machine.quarantined().contains(&b"short".to_vec()));
+    }
+
+    #[test]
+    fn what_is_in_the_log_of_an_edit_beyond_the_last_close_is_not_believed_after_a_power_loss() {
+        let mut machine = Machine::new();
+        let staged = machine.write(Some(100), b"abc");
+        machine.close(&staged);
+        let secured = staged.segments(Span::new(0, 100));
+        // Right behind what was closed, and elsewhere.
+        [3, 50].iter().for_each(|at| staged.write_at(*at, b"lost").unwrap());
+        let recovered = machine.lose_power(|content| {
+            let file = File::options().write(true).open(content.join(staged.file_name())).unwrap();
+            [3, 50].iter().for_each(|at| file.write_all_at(b"\0\0\0\0", *at).unwrap());
+        });
+        assert_eq!(recovered.copies[&staged.id()].segments(Span::new(0, 100)), secured);
+    }
+
+    #[test]
+    fn a_large_file_that_was_cut_after_it_was_closed_is_as_short_as_it_was_cut() {
+        let mut machine = Machine::new();
+        let large = vec![1; 100_000];
+        let (new, edited) = (machine.write(None, &large), machine.write(Some(100_000), &large));
+        for staged in [&new, &edited] {
+            machine.close(staged);
+            machine.scope().resize(staged, 10).unwrap();
+        }
+        let recovered = machine.lose_power(|_| {});
+        assert!(recovered.missing.is_empty());
+        for staged in [&new, &edited] {
+            assert_eq!(content(&recovered.copies[&staged.id()]), [1; 10]);
+        }
+    }
+
+    #[test]
+    fn an_edit_that_cannot_be_understood_is_set_aside_as_it_was() {
+        let mut machine = Machine::new();
+        let staged = machine.write(Some(5), b"0123456789");
+        machine.close(&staged);
+        let recovered = machine.lose_power(|content| {
+            let log = content.join(format!("{}.log", staged.file_name()));
+            File::options().write(true).open(log).unwrap().set_len(0).unwrap();
+        });
+        assert_eq!(recovered.missing.len(), 1);
+        let mut quarantined = machine.quarantined();
+        quarantined.sort();
+        assert_eq!(quarantined, [&b""[..], b"0123456789"]);
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Scope {
         if self.cache.index.is_pressed() { SMALLEST_RIDER_BYTES } else { LARGEST_RIDER_BYTES }
     }
 
+    /// Cuts or extends a working copy; what is added is zero, and a time that was set holds no longer. Blocking.
+    pub fn resize(&self, staged: &Staged, size: u64) -> Result<()> {
+        staged.resize(size, || self.journal.shorten(staged.id(), size))
+    }
+
     /// Makes all that was written to these working copies survive a power loss. Blocking.
     pub fn secure_all(&self, copies: &[Arc<Staged>]) -> Result<()> {
         let unsecured = copies.iter().filter(|staged| !staged.is_secured());
@@ -278,6 +283,16 @@ impl Scope {
     pub fn try_admit(&self, size_bytes: u64) -> bool {
         self.place.touch();
         matches!(self.place.short_of(size_bytes), Ok(None))
+    }
+
+    /// Whether `size_bytes` of its base may be put into a working copy that is about to be uploaded. It is the upload that
+    /// makes room, so it waits for nothing but the disk. Blocking.
+    pub fn admit_fill(&self, size_bytes: u64) -> Result<()> {
+        if self.place.short_of(size_bytes)? != Some(Short::Disk) {
+            return Ok(());
+        }
+        self.cache.make_room(&self.place, Short::Disk, size_bytes)?;
+        if self.place.short_of(size_bytes)? == Some(Short::Disk) { Err(full(Short::Disk)) } else { Ok(()) }
     }
 
     /// As [`Scope::admit`], but where an upload that is pending would make room, waits for that, at most for so long.

@@ -1,7 +1,8 @@
 //! What of a working copy survives a power loss, as the index keeps it.
 //!
 //! A small copy that began empty rides along: its bytes are in the record, and its file need not be synced. Of any other
-//! the record says that its file was. The record goes when no intent names the copy any more.
+//! the record says that its file was, and how far its log: what follows in the log was never waited for, and may be there
+//! although the bytes that it speaks of are not. The record goes when no intent names the copy any more.
 
 use causeway_storage::Timestamp;
 
@@ -16,8 +17,8 @@ pub(crate) const SMALLEST_RIDER_BYTES: u64 = 4 << 10;
 pub(crate) enum Secured {
     /// All of the content, and when it was changed.
     Content { modified: Timestamp, bytes: Vec<u8> },
-    /// The file, which had at least so many bytes.
-    File { size: u64 },
+    /// The file, which had at least so many bytes, and so many records of its log, counted from the copy's beginning.
+    File { size: u64, records: u64 },
 }
 
 impl Secured {
@@ -35,9 +36,10 @@ impl Secured {
                 encoded.extend(modified.nanoseconds.to_le_bytes());
                 encoded.extend(bytes);
             }
-            Secured::File { size } => {
-                encoded.push(2);
+            Secured::File { size, records } => {
+                encoded.push(3);
                 encoded.extend(size.to_le_bytes());
+                encoded.extend(records.to_le_bytes());
             }
         }
         encoded
@@ -52,7 +54,11 @@ impl Secured {
                 let (seconds, nanoseconds) = (i64::from_le_bytes(*seconds), u32::from_le_bytes(*nanoseconds));
                 Some(Secured::Content { modified: Timestamp { seconds, nanoseconds }, bytes: bytes.to_vec() })
             }
-            (2, rest) => Some(Secured::File { size: u64::from_le_bytes(rest.try_into().ok()?) }),
+            (3, rest) => {
+                let (size, records) = rest.split_first_chunk()?;
+                let (size, records) = (u64::from_le_bytes(*size), u64::from_le_bytes(records.try_into().ok()?));
+                Some(Secured::File { size, records })
+            }
             _ => None,
         }
     }

@@ -5,8 +5,9 @@
 //! stand for the base, so it must remember which bytes are its own. That memory is `s-<id>.log`: records of 32 bytes
 //! (present range, new size, time), each written *after* its data and *before* the write is answered, so that an end of
 //! the process loses no answered write and never lets old bytes shine through. A record that ends where the next one
-//! begins is extended in place, so a sequential writer keeps one record. A torn last record stands for a write that was
-//! never answered and is ignored.
+//! begins is extended in place, so a sequential writer keeps one record, but never one that was secured: after a power
+//! loss the log counts as far as it was secured, since later records may be on disk without their data. A torn last record
+//! stands for a write that was never answered and is ignored.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
-use causeway_storage::{Error, Result, Span, Timestamp};
+use causeway_storage::{Error, ErrorKind, Result, Span, Timestamp};
 
 use crate::object::sums;
 use crate::room::{Place, Weight};
@@ -63,7 +64,11 @@ struct State {
     base_limit: u64,
     present: Ranges,
     modified: Option<Timestamp>,
+    /// Records in the log.
     records: u64,
+    /// Records that were written before the log was rewritten last.
+    dropped: u64,
+    /// The last record, while it may be extended.
     last: Option<(u64, Span)>,
     rewrite_at: u64,
     /// It is written past this object: the file itself knows its size and time.
@@ -74,8 +79,9 @@ struct State {
     unweighed: u64,
     /// Rises with every change.
     changes: u64,
-    /// After how many changes it was secured last, and what to wait on; nothing if an earlier process did it.
-    secured: Option<(u64, Option<Commit>)>,
+    /// After how many changes this process secured it last, and what to wait on. What an earlier one secured may be older
+    /// than what is here.
+    secured: Option<(u64, Commit)>,
 }
 
 /// An uploaded copy that is ready to be kept: its content is synced, or small enough to be looked over when it is opened.
@@ -90,6 +96,11 @@ enum Record {
     Present(Span),
     Size(u64),
     Modified(Option<Timestamp>),
+    /// The log was rewritten after so many records, into so many, which are on disk together with their data.
+    Rewritten {
+        dropped: u64,
+        kept: u64,
+    },
 }
 
 impl Staged {
@@ -119,27 +130,59 @@ impl Staged {
         Ok(Staged::new(id, path, false, State::new(size, 0)))
     }
 
-    /// A copy that an earlier process left.
-    pub(crate) fn recover(directory: &Path, id: u64, base_size: Option<u64>) -> Result<Staged> {
+    /// A copy that an earlier process left, with all of its log, or as far as it was secured. Nothing is changed on disk
+    /// before [`Staged::trim`].
+    pub(crate) fn recover(directory: &Path, id: u64, base_size: Option<u64>, secured: Option<u64>) -> Result<Staged> {
         let path = directory.join(Staged::name(id));
         let size = std::fs::metadata(&path)?.len();
         let mut state = State::new(size, base_size.unwrap_or(0));
-        state.secured = Some((0, None));
         if base_size.is_some() {
             state.size = state.base_limit;
         }
-        let log = log_path(&path);
-        if log.exists() {
-            for record in decode_all(&std::fs::read(&log)?) {
-                state.apply(record);
-                state.records += 1;
+        let bytes = match std::fs::read(log_path(&path)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        let mut most = secured.unwrap_or(u64::MAX);
+        for record in decode_all(&bytes) {
+            if let Record::Rewritten { dropped, kept } = record {
+                state.dropped = dropped;
+                most = most.saturating_sub(dropped).max(kept);
             }
+            if state.records >= most {
+                break;
+            }
+            state.apply(record);
+            state.records += 1;
         }
-        if base_size.is_some() && size > state.size {
-            // It was being cut: what is added later must be zero.
-            OpenOptions::new().write(true).open(&path)?.set_len(state.size)?;
+        if secured.is_some() && state.records < most {
+            return Err(Error::new(ErrorKind::Corrupt, "the log of a pending write is not complete"));
         }
         Ok(Staged::new(id, path, base_size.is_some(), state))
+    }
+
+    /// Cuts the files of a copy that was recovered to what counts of them, so that nothing of the rest comes back when they
+    /// grow.
+    pub(crate) fn trim(&self) -> Result<()> {
+        let mut state = self.lock();
+        let log = OpenOptions::new().write(true).open(log_path(&self.path));
+        match log {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            log => log?.set_len(state.records * RECORD_BYTES)?,
+        }
+        if !self.based {
+            return Ok(());
+        }
+        let file = self.open(&mut state)?;
+        let size = file.metadata()?.len();
+        if size < state.size {
+            // It was being cut when the power was lost.
+            self.record(&mut state, Record::Size(size))?;
+        } else if size > state.size {
+            // It was being cut or extended: what is added later must be zero.
+            file.set_len(state.size)?;
+        }
+        Ok(())
     }
 
     fn new(id: u64, path: PathBuf, based: bool, state: State) -> Staged {
@@ -264,8 +307,17 @@ impl Staged {
         Ok(())
     }
 
-    /// Cuts or extends it; what is added is zero, and a time that was set holds no longer. Blocking.
-    pub fn resize(&self, size: u64) -> Result<()> {
+    /// Cuts or extends it; what is added is zero, and a time that was set holds no longer. Before it is cut, `shorten` sees
+    /// to it that no more is expected after a power loss. Blocking.
+    pub(crate) fn resize(&self, size: u64, shorten: impl FnOnce() -> Result<()>) -> Result<()> {
+        // Nobody secures the size from before meanwhile.
+        let _turn = if size < self.size() {
+            let turn = self.securing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            shorten()?;
+            Some(turn)
+        } else {
+            None
+        };
         let mut state = self.lock();
         let file = self.open(&mut state)?;
         state.changes += 1;
@@ -363,9 +415,9 @@ impl Staged {
     /// Content of at most `largest_rider` bytes rides along.
     pub(crate) fn secure(&self, largest_rider: u64, commit: impl FnOnce(&Secured) -> Result<Commit>) -> Result<Commit> {
         let _turn = self.securing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (changes, size, rider) = {
+        let (changes, records, size, rider) = {
             let mut state = self.lock();
-            if let Some((changes, Some(commit))) = &state.secured
+            if let Some((changes, commit)) = &state.secured
                 && *changes == state.changes
                 && !state.passed
             {
@@ -378,20 +430,28 @@ impl Staged {
             }
             let rides = !self.based && size <= largest_rider;
             let rider = if rides { Some(self.rider(&mut state, size)?) } else { None };
-            (state.changes, size, rider)
+            // What is written from now on may be in the log before it is in the file: it gets records of its own.
+            state.last = None;
+            (state.changes, state.dropped + state.records, size, rider)
         };
         let secured = match rider {
             Some(rider) => rider,
             None => {
                 self.sync()?;
-                Secured::File { size }
+                Secured::File { size, records }
             }
         };
         let commit = commit(&secured)?;
         if commit.is_promised() {
-            self.lock().secured = Some((changes, Some(commit.clone())));
+            self.lock().secured = Some((changes, commit.clone()));
         }
         Ok(commit)
+    }
+
+    /// Records of its log since its beginning.
+    pub(crate) fn logged(&self) -> u64 {
+        let state = self.lock();
+        state.dropped + state.records
     }
 
     /// Whether it is secured without its file, where content of at most `largest_rider` bytes is.
@@ -519,10 +579,17 @@ impl Staged {
 
     /// Replaces the log by one that says the same in fewer records.
     fn rewrite(&self, state: &mut State) -> Result<()> {
-        // The base limit comes first, as a size: whatever grew beyond it is zero, not the base's.
-        let mut records = vec![Record::Size(state.base_limit), Record::Size(state.size)];
-        records.extend(state.present.iter().map(Record::Present));
+        let mut records = Vec::new();
+        if self.based {
+            // The base limit comes first, as a size: whatever grew beyond it is zero, not the base's.
+            records.extend([Record::Size(state.base_limit), Record::Size(state.size)]);
+            records.extend(state.present.iter().map(Record::Present));
+            // All of it counts from now on.
+            self.open(state)?.sync_data()?;
+        }
         records.push(Record::Modified(state.modified));
+        let (dropped, kept) = (state.dropped + state.records, records.len() as u64 + 1);
+        records.insert(0, Record::Rewritten { dropped, kept });
         let bytes: Vec<u8> = records.iter().flat_map(|record| record.encode()).collect();
         let path = log_path(&self.path);
         let fresh = path.with_extension("log-new");
@@ -531,7 +598,7 @@ impl Staged {
         file.sync_data()?;
         std::fs::rename(&fresh, &path)?;
         state.log = Some(file);
-        state.records = records.len() as u64;
+        (state.dropped, state.records) = (dropped, kept);
         state.last = None;
         state.rewrite_at = RECORDS_BEFORE_REWRITE.max(2 * state.records);
         Ok(())
@@ -553,6 +620,7 @@ impl State {
             present: Ranges::default(),
             modified: None,
             records: 0,
+            dropped: 0,
             last: None,
             rewrite_at: RECORDS_BEFORE_REWRITE,
             passed: false,
@@ -575,6 +643,7 @@ impl State {
                 self.present.truncate(size);
             }
             Record::Modified(modified) => self.modified = modified,
+            Record::Rewritten { .. } => {}
         }
     }
 
@@ -591,6 +660,7 @@ impl Record {
             Record::Size(size) => (2, size, 0),
             Record::Modified(None) => (3, 0, 0),
             Record::Modified(Some(time)) => (4, time.seconds as u64, u64::from(time.nanoseconds)),
+            Record::Rewritten { dropped, kept } => (5, dropped, kept),
         };
         let mut bytes = [0; RECORD_BYTES as usize];
         let fields = [u64::to_le_bytes(kind), first.to_le_bytes(), second.to_le_bytes()].concat();
@@ -614,6 +684,7 @@ impl Record {
                 let nanoseconds = u32::try_from(word(2)?).ok()?;
                 Some(Record::Modified(Some(Timestamp { seconds: word(1)? as i64, nanoseconds })))
             }
+            5 => Some(Record::Rewritten { dropped: word(1)?, kept: word(2)? }),
             _ => None,
         }
     }
@@ -640,6 +711,12 @@ fn log_path(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn recover(directory: &Path, base_size: Option<u64>) -> Staged {
+        let staged = Staged::recover(directory, 1, base_size, None).unwrap();
+        staged.trim().unwrap();
+        staged
+    }
+
     #[test]
     fn an_edit_shows_its_own_bytes_and_the_base_elsewhere() {
         let directory = tempfile::tempdir().unwrap();
@@ -658,7 +735,7 @@ mod tests {
             let (staged, _file) = Staged::create(directory.path(), base.unwrap_or(0), base).unwrap();
             staged.set_modified(old).unwrap();
             assert_eq!(staged.modified(), old);
-            staged.resize(3).unwrap();
+            staged.resize(3, || Ok(())).unwrap();
             assert!(staged.modified() > old);
             staged.set_modified(old).unwrap();
             staged.write_at(0, b"x").unwrap();
@@ -670,8 +747,8 @@ mod tests {
     fn what_was_cut_off_comes_back_as_zero() {
         let directory = tempfile::tempdir().unwrap();
         let (staged, _file) = Staged::create(directory.path(), 1, Some(100)).unwrap();
-        staged.resize(40).unwrap();
-        staged.resize(100).unwrap();
+        staged.resize(40, || Ok(())).unwrap();
+        staged.resize(100, || Ok(())).unwrap();
         assert_eq!(staged.holes(), [Span::new(0, 40)]);
     }
 
@@ -680,11 +757,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (staged, _file) = Staged::create(directory.path(), 1, Some(100)).unwrap();
         (0..10).for_each(|step| staged.write_at(step * 10, b"abc").unwrap());
-        staged.resize(50).unwrap();
+        staged.resize(50, || Ok(())).unwrap();
         staged.write_at(60, b"xyz").unwrap();
         let time = Timestamp { seconds: -5, nanoseconds: 7 };
         staged.set_modified(time).unwrap();
-        let again = Staged::recover(directory.path(), 1, Some(100)).unwrap();
+        let again = recover(directory.path(), Some(100));
         assert_eq!((again.size(), again.modified()), (63, time));
         assert_eq!(again.segments(Span::new(0, 100)), staged.segments(Span::new(0, 100)));
     }
@@ -694,11 +771,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (staged, file) = Staged::create(directory.path(), 1, Some(10)).unwrap();
         staged.write_at(0, b"0123456789").unwrap();
-        staged.resize(4).unwrap();
+        staged.resize(4, || Ok(())).unwrap();
         // As if the process had ended between the record and the cut.
         file.write_all_at(b"456789", 4).unwrap();
-        let again = Staged::recover(directory.path(), 1, Some(10)).unwrap();
-        again.resize(10).unwrap();
+        let again = recover(directory.path(), Some(10));
+        again.resize(10, || Ok(())).unwrap();
         let mut bytes = [1; 10];
         again.file().unwrap().read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"0123\0\0\0\0\0\0");
@@ -713,7 +790,7 @@ mod tests {
         let mut bytes = std::fs::read(&log).unwrap();
         bytes.extend(Record::Present(Span::new(50, 10)).encode().iter().take(20));
         std::fs::write(&log, bytes).unwrap();
-        let again = Staged::recover(directory.path(), 1, Some(100)).unwrap();
+        let again = recover(directory.path(), Some(100));
         assert_eq!(again.holes(), [Span::new(3, 97)]);
     }
 
@@ -733,13 +810,53 @@ mod tests {
     fn a_rewritten_log_says_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let (staged, _file) = Staged::create(directory.path(), 1, Some(1000)).unwrap();
-        staged.resize(500).unwrap();
-        staged.resize(900).unwrap();
+        staged.resize(500, || Ok(())).unwrap();
+        staged.resize(900, || Ok(())).unwrap();
         (0..40).rev().for_each(|step| staged.write_at(step * 20, b"abc").unwrap());
         staged.rewrite(&mut staged.lock()).unwrap();
         staged.write_at(950, b"end").unwrap();
-        let again = Staged::recover(directory.path(), 1, Some(1000)).unwrap();
+        let again = recover(directory.path(), Some(1000));
         assert_eq!(again.size(), 953);
         assert_eq!(again.segments(Span::new(0, 2000)), staged.segments(Span::new(0, 2000)));
+    }
+
+    #[test]
+    fn what_lies_behind_a_damaged_record_does_not_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, _file) = Staged::create(directory.path(), 1, Some(100)).unwrap();
+        [0, 20, 40].iter().for_each(|at| staged.write_at(*at, b"abc").unwrap());
+        let log = OpenOptions::new().write(true).open(log_path(&staged.path)).unwrap();
+        log.write_all_at(&[0xff; 32], 2 * RECORD_BYTES).unwrap();
+        recover(directory.path(), Some(100)).write_at(60, b"abc").unwrap();
+        let again = recover(directory.path(), Some(100));
+        assert_eq!(again.holes(), [Span::new(3, 57), Span::new(63, 37)]);
+    }
+
+    #[test]
+    fn a_rewritten_log_cuts_nothing_off_a_copy_without_a_base() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, _file) = Staged::create(directory.path(), 1, None).unwrap();
+        staged.write_at(0, b"abc").unwrap();
+        staged.rewrite(&mut staged.lock()).unwrap();
+        staged.write_at(3, b"def").unwrap();
+        assert_eq!(recover(directory.path(), None).size(), 6);
+    }
+
+    #[test]
+    fn a_log_that_was_rewritten_after_it_was_secured_counts_as_far_as_it_was_rewritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (staged, _file) = Staged::create(directory.path(), 1, Some(100)).unwrap();
+        (0..4).for_each(|_| [80, 60, 40].iter().for_each(|at| staged.write_at(*at, b"abc").unwrap()));
+        let first = staged.logged();
+        staged.rewrite(&mut staged.lock()).unwrap();
+        let rewritten = staged.holes();
+        staged.write_at(20, b"abc").unwrap();
+        let second = staged.logged();
+        let secured = staged.holes();
+        staged.write_at(0, b"abc").unwrap();
+        let recover = |records| Staged::recover(directory.path(), 1, Some(100), Some(records));
+        assert_eq!(recover(first).unwrap().holes(), rewritten);
+        assert_eq!(recover(second).unwrap().holes(), secured);
+        assert_eq!(recover(second + 2).unwrap_err().kind, ErrorKind::Corrupt);
     }
 }

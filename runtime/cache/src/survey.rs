@@ -1,8 +1,9 @@
 //! A look at everything that lay in the cache when it was opened, while it is in use already.
 //!
 //! It counts fetched content, deletes its records without a file, sets records aside that cannot be understood, deletes
-//! fetched content without a record and sets working copies without one aside, unless they hold nothing. What it looks at is the index of the moment of opening, and of the files only
-//! those with numbers that were given out before: whatever is made meanwhile it does not see.
+//! fetched content without a record and sets working copies without one aside, each with its log, unless they hold nothing.
+//! What it looks at is the index of the moment of opening, and of the files only those with numbers that were given out
+//! before: whatever is made meanwhile it does not see.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -80,7 +81,8 @@ impl Survey {
                 Some(_) if name.starts_with("o-") || holds_nothing(&content.join(stem(&name))) => {
                     remove_file(&content.join(&name))?;
                 }
-                _ => quarantine.take_file(&name)?,
+                Some(_) => quarantine.take_copy(stem(&name))?,
+                None => quarantine.take_file(&name)?,
             }
         }
         Ok(())

@@ -419,7 +419,7 @@ impl Volume {
         let scope = self.scope.clone();
         blocking(move || {
             scope.admit(0)?;
-            Ok(working.staged.resize(size)?)
+            Ok(scope.resize(&working.staged, size)?)
         })
         .await?;
         self.announce_written(file);

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use causeway_cache::{Action, Failure, Intent, ObjectKey, Seen};
+use causeway_cache::{Action, Failure, Intent, ObjectKey, Scope, Seen, Staged};
 use causeway_digest::digest_source;
 use causeway_storage::{
     Algorithm, Can, Entry, Error, ErrorKind, Kind, Node, Path, Result, Source, Span, Timestamp, WriteIntent, collect,
@@ -387,8 +387,12 @@ impl Volume {
         for hole in working.staged.holes() {
             for span in pieces(hole) {
                 let bytes = self.read_base(working, span).await.map_err(from_vfs)?;
-                let staged = working.staged.clone();
-                blocking(move || Ok(staged.fill(span.offset, &bytes)?)).await.map_err(from_vfs)?;
+                let (scope, staged) = (self.scope.clone(), working.staged.clone());
+                let filled = blocking(move || {
+                    scope.admit_fill(span.size)?;
+                    Ok(staged.fill(span.offset, &bytes)?)
+                });
+                filled.await.map_err(from_vfs)?;
                 self.note_sent(working, span.size);
             }
         }
@@ -634,21 +638,32 @@ impl Volume {
         let size = from.size.ok_or_else(|| Error::unsupported("move a file of unknown size"))?;
         let base = causeway_cache::Base::Remote(from.clone());
         let scope = self.scope.clone();
-        let (staged, _file) = blocking(move || Ok(scope.stage(Some(size))?)).await.map_err(from_vfs)?;
-        let working = Arc::new(Working::new(staged.clone(), id, Some(base)));
-        let written = async {
-            self.fill(&working).await?;
-            let intent = WriteIntent {
-                path: to.clone(),
-                existing,
-                modified: from.modified,
-                media_type: "application/octet-stream".into(),
-            };
-            self.storage.write(&intent, StagedSource::open(self, &working)?, self.scope.progress(id)).await
+        let unnamed = blocking(move || {
+            let (staged, _file) = scope.stage(Some(size))?;
+            Ok(Unnamed { scope, staged })
+        });
+        let unnamed = unnamed.await.map_err(from_vfs)?;
+        let working = Arc::new(Working::new(unnamed.staged.clone(), id, Some(base)));
+        self.fill(&working).await?;
+        let intent = WriteIntent {
+            path: to.clone(),
+            existing,
+            modified: from.modified,
+            media_type: "application/octet-stream".into(),
         };
-        let written = written.await;
-        self.scope.discard(&staged);
-        written
+        self.storage.write(&intent, StagedSource::open(self, &working)?, self.scope.progress(id)).await
+    }
+}
+
+/// A working copy that no intent names: it goes with whoever made it, also if that is given up half way.
+struct Unnamed {
+    scope: Arc<Scope>,
+    staged: Arc<Staged>,
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        self.scope.discard(&self.staged);
     }
 }
 

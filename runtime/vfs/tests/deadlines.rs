@@ -189,3 +189,23 @@ async fn uploads_that_hang_are_given_up_and_tried_again() {
         assert_eq!(world.storage.stored(&Path::parse(name).unwrap()).await.unwrap(), b"late");
     }
 }
+
+/// In real time: a wait for the disk would not hold the runtime's own.
+#[tokio::test]
+async fn a_rename_by_copy_that_is_given_up_leaves_no_copy_behind() {
+    let known = VfsConfig { dir_cache_time_ms: u64::MAX, ..VfsConfig::default() };
+    let mut world = World::new(Can::MOVE | Can::COPY, known).await;
+    world.storage.put("f", b"content").await;
+    world.vfs().lookup(1, "f").await.unwrap();
+    world.vfs().lookup(1, "g").await.unwrap_err();
+    let content = world.cache_directory().join("content");
+    let copies = || {
+        let files = std::fs::read_dir(&content).unwrap().map(|file| file.unwrap().file_name());
+        files.filter(|name| name.to_string_lossy().starts_with("s-")).count()
+    };
+    world.storage.hang(true);
+    world.vfs().rename((1, "f"), (1, "g"), false).await.unwrap();
+    world.until(|_| copies() > 0).await;
+    world.close().await;
+    assert_eq!(copies(), 0);
+}

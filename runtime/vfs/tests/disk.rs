@@ -115,3 +115,42 @@ async fn writing_more_than_the_disk_holds_stops_before_it_is_full_and_loses_noth
     assert!(stored.len() as u64 == written && stored.iter().all(|byte| *byte == 7));
     world.close().await;
 }
+
+#[tokio::test]
+async fn an_edit_that_is_completed_for_its_upload_leaves_the_reserve_alone() {
+    const MIB: u64 = 1 << 20;
+    let reserve = causeway_cache::Quotas::default().reserve_bytes;
+    let disk = Disk::new();
+    let free = || {
+        let room = rustix::fs::statvfs(disk.path()).unwrap();
+        room.f_bavail * room.f_frsize
+    };
+    let config = VfsConfig { cache_mode: causeway_vfs::CacheMode::Full, ..VfsConfig::default() };
+    let mut world = World::on(disk.path(), Can::empty(), config).await;
+    world.storage.put("f", Box::leak(vec![1; 12 << 20].into_boxed_slice())).await;
+    assert_eq!(world.read(1, "f").await.unwrap().len(), 12 << 20);
+    world.storage.fail_all(true);
+    let (inode, _) = world.vfs().lookup(1, "f").await.unwrap();
+    let mode = causeway_vfs::OpenMode { read: true, write: true, ..Default::default() };
+    let handle = world.vfs().open(inode, mode).await.unwrap();
+    world.vfs().write(handle, 0, vec![2]).await.unwrap();
+    world.vfs().flush(handle).await.unwrap();
+    world.vfs().release(handle).await;
+    let filler = disk.path().join("filler");
+    let mut file = File::create(&filler).unwrap();
+    while free() > reserve + 4 * MIB {
+        file.write_all(&[1; 4096]).unwrap();
+    }
+    // Else its room is not given back when it is removed.
+    drop(file);
+    world.storage.fail_all(false);
+    world.volume().retry().await.unwrap();
+    world.until(|volume| volume.pending().last_error.is_some_and(|error| error.contains("disk"))).await;
+    assert!(free() + MIB > reserve, "{} bytes are left", free());
+    std::fs::remove_file(filler).unwrap();
+    world.volume().retry().await.unwrap();
+    world.drained().await;
+    let stored = world.storage.stored(&Path::parse("f").unwrap()).await.unwrap();
+    assert!(stored.len() == 12 << 20 && stored[0] == 2 && stored[1..].iter().all(|byte| *byte == 1));
+    world.close().await;
+}

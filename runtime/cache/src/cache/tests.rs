@@ -167,6 +167,28 @@ fn files_without_records_are_looked_for_and_none_of_those_made_meanwhile() {
 }
 
 #[test]
+fn edits_without_records_are_set_aside_with_what_tells_their_bytes_from_those_of_the_base() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(&directory, Quotas::default());
+    let scope = cache.scope("tenant", "backend", 1).unwrap();
+    // So many that both orders of a file and its log come up.
+    let edits: Vec<_> = (0..16).map(|_| scope.stage(Some(10)).unwrap().0).collect();
+    edits.iter().for_each(|edit| edit.write_at(0, b"somebody's").unwrap());
+    drop((scope, cache));
+    let cache = open(&directory, Quotas::default());
+    surveyed(&cache);
+    let told = cache.quarantined();
+    for edit in &edits {
+        let name = edit.file_name();
+        assert!(
+            told.contains(&format!("the file {name}")) && told.contains(&format!("the file {name}.log")),
+            "{told:?}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(&cache.content).unwrap().count(), 0);
+}
+
+#[test]
 fn numbers_are_never_given_out_twice() {
     let directory = tempfile::tempdir().unwrap();
     let mut last = 0;
