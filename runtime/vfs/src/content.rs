@@ -106,15 +106,26 @@ impl Content {
         self.keep.store(true, Ordering::Relaxed);
     }
 
-    /// Fetches all that is missing, one range after the other.
+    /// Fetches all that is missing, one range after the other. Fails if what came went again to make room for the rest.
     pub(crate) async fn complete(self: &Arc<Self>, way: &Way) -> Result<()> {
-        while self.fetch_some(way).await? {}
+        let missing = || -> u64 { self.object.missing(self.whole()).iter().map(|hole| hole.size).sum() };
+        let mut left = missing();
+        while self.fetch_some(way).await? {
+            let before = std::mem::replace(&mut left, missing());
+            if left >= before {
+                return Err(Error::new(ErrorKind::QuotaExceeded, "the cache has no room for all of it"));
+            }
+        }
         Ok(())
     }
 
-    /// Fetches the first range that is missing, and says whether there was one.
+    fn whole(&self) -> Span {
+        Span::new(0, self.object.size())
+    }
+
     pub(crate) async fn fetch_some(self: &Arc<Self>, way: &Way) -> Result<bool> {
-        let missing = self.object.missing(Span::new(0, self.object.size()));
+    /// Fetches the first range that is missing, and says whether there was one.
+        let missing = self.object.missing(self.whole());
         let Some(hole) = missing.first() else { return Ok(false) };
         let part = Span::new(hole.offset, hole.size.min(PART_BYTES));
         self.fetch(way, part, Reach::just(part)).await?;

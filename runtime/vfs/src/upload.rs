@@ -167,10 +167,14 @@ impl Volume {
 
     async fn carry_out(self: &Arc<Self>, intent: Intent) {
         let ended = match self.start(&intent).await {
-            Ok(()) => match self.unless_stalled(&intent.action, self.execute(&intent)).await {
-                Ok(outcome) => self.finish(&intent, outcome).await,
-                Err(error) => self.fail(&intent, error).await,
-            },
+            Ok(()) => {
+                // Its sign of life is nobody else's, and each of its requests ends by itself.
+                self.keep_for_readers(&intent.action).await;
+                match self.unless_stalled(&intent.action, self.execute(&intent)).await {
+                    Ok(outcome) => self.finish(&intent, outcome).await,
+                    Err(error) => self.fail(&intent, error).await,
+                }
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = ended {
@@ -259,7 +263,6 @@ impl Volume {
     }
 
     async fn execute(self: &Arc<Self>, intent: &Intent) -> Result<Outcome> {
-        self.keep_for_readers(&intent.action).await;
         match &intent.action {
             Action::Write { path, staged, existing, .. } => {
                 self.execute_write(intent.id, path, *staged, existing.as_ref()).await
@@ -281,8 +284,20 @@ impl Volume {
             Action::Write { existing, .. } => existing.as_ref(),
             Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } | Action::SetModified { .. } => None,
         };
-        let key = ends.and_then(ObjectKey::of);
-        let content = key.and_then(|key| self.state().contents.get(&key).and_then(Weak::upgrade));
+        let Some(key) = ends.and_then(ObjectKey::of) else { return };
+        let content = {
+            let state = self.state();
+            let content = state.contents.get(&key).and_then(Weak::upgrade);
+            let own = match action {
+                Action::Write { staged, .. } => state.working.get(staged).and_then(|working| working.below.as_ref()),
+                _ => None,
+            };
+            content.filter(|content| {
+                // What an edit began from is fetched piece by piece when it is uploaded.
+                let holders = 1 + usize::from(own.is_some_and(|own| Arc::ptr_eq(own, content)));
+                Arc::strong_count(content) > holders
+            })
+        };
         if let Some(content) = content
             && let Err(error) = content.complete(&self.way()).await
         {
