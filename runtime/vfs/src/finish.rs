@@ -79,8 +79,14 @@ impl Volume {
                 let is_later =
                     |path: &Path| last_touching(batch.log(), path, u64::MAX).is_some_and(|later| later.id > intent.id);
                 if intent.action.paths().chain(now.iter().map(|(path, _)| path)).any(is_later) {
-                    for (path, seen) in &now {
-                        expect(batch, intent.id, path, seen.as_ref());
+                    match (&intent.action, &kept) {
+                        // What comes next was decided by who never saw theirs: it finds what this found, and ours beside it.
+                        (Action::Write { path, existing, .. }, Some(ours)) if ours.path != *path => {
+                            expect(batch, intent.id, path, existing.as_ref(), Some(ours));
+                        }
+                        _ => now.iter().for_each(|(path, seen)| {
+                            expect(batch, intent.id, path, seen.as_ref(), seen.as_ref());
+                        }),
                     }
                     rebase(batch, &state, &intent.action, &outcome, kept.as_ref());
                 }
@@ -247,8 +253,9 @@ fn named(path: &Path, mut entry: Entry) -> Entry {
     entry
 }
 
-/// Tells the next intent that touches `path` what it will find there.
-fn expect(batch: &mut Batch<'_>, finished: u64, path: &Path, now: Option<&Seen>) {
+/// Tells the next intent that touches `path` what it will find there if it puts something else there, and where it finds
+/// what it is about: there, or beside it.
+fn expect(batch: &mut Batch<'_>, finished: u64, path: &Path, stands: Option<&Seen>, ours: Option<&Seen>) {
     let mut at = path.clone();
     for intent in batch.intents().values().filter(|intent| intent.id > finished) {
         let touches = match &intent.action {
@@ -264,21 +271,24 @@ fn expect(batch: &mut Batch<'_>, finished: u64, path: &Path, now: Option<&Seen>)
             Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } => false,
         };
         if touches {
-            batch.edit(intent.id, |intent| find(&mut intent.action, &at, now));
+            batch.edit(intent.id, |intent| find(&mut intent.action, &at, stands, ours));
             return;
         }
     }
 }
 
-fn find(action: &mut Action, at: &Path, now: Option<&Seen>) {
-    let found = now.map(|seen| Seen { path: at.clone(), ..seen.clone() });
+fn find(action: &mut Action, at: &Path, stands: Option<&Seen>, ours: Option<&Seen>) {
+    let stands = stands.map(|seen| Seen { path: at.clone(), ..seen.clone() });
+    // The directory may have another name by now.
+    let beside = |seen: &Seen| at.parent().zip(seen.path.name()).and_then(|(parent, name)| parent.child(name).ok());
+    let ours = ours.map(|seen| Seen { path: beside(seen).unwrap_or_else(|| at.clone()), ..seen.clone() });
     match action {
-        Action::Write { existing, .. } => *existing = found,
+        Action::Write { existing, .. } => *existing = stands,
         Action::Remove { file: seen } | Action::SetModified { node: seen, .. } => {
-            *seen = found.unwrap_or_else(|| Seen { version: None, ..seen.clone() });
+            *seen = ours.unwrap_or_else(|| Seen { version: None, ..seen.clone() });
         }
-        Action::Rename { from, .. } if from.path == *at => *from = found.unwrap_or_else(|| from.clone()),
-        Action::Rename { replaces, .. } => *replaces = found,
+        Action::Rename { from, .. } if from.path == *at => *from = ours.unwrap_or_else(|| from.clone()),
+        Action::Rename { replaces, .. } => *replaces = stands,
         Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } => {}
     }
 }
