@@ -33,6 +33,16 @@ pub(crate) struct Faulty {
     losing_next: AtomicBool,
     /// Entries carry the MD5 of their content.
     digests: AtomicBool,
+    /// Versions contain the modification time.
+    timed: AtomicBool,
+    /// The next write is a panic.
+    panicking: AtomicBool,
+    /// What is written is said to have another size.
+    misreporting: AtomicBool,
+    /// After the next copy, someone else puts this there.
+    after_copy: Mutex<Option<(&'static str, &'static [u8])>>,
+    /// What becomes of answers with content.
+    altering: Mutex<Option<fn(Body) -> Body>>,
     /// What was asked of contents.
     reads: Mutex<Vec<Span>>,
     /// Single entries that were asked for.
@@ -66,6 +76,11 @@ impl Faulty {
             hung: AtomicU64::new(0),
             losing_next: AtomicBool::new(false),
             digests: AtomicBool::new(false),
+            timed: AtomicBool::new(false),
+            panicking: AtomicBool::new(false),
+            misreporting: AtomicBool::new(false),
+            after_copy: Mutex::default(),
+            altering: Mutex::default(),
             reads: Mutex::default(),
             stats: Mutex::default(),
             lists: Mutex::default(),
@@ -254,6 +269,63 @@ impl Faulty {
         self.digests.store(true, Ordering::SeqCst);
     }
 
+    /// The next write panics.
+    pub(crate) fn panic_next(&self) {
+        self.panicking.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on, what is written is said to have another size, or its own.
+    pub(crate) fn misreport_sizes(&self, misreporting: bool) {
+        self.misreporting.store(misreporting, Ordering::SeqCst);
+    }
+
+    /// Right after the next copy, someone else puts content there, past everything.
+    pub(crate) fn put_after_copy(&self, path: &'static str, content: &'static [u8]) {
+        *self.after_copy.lock().unwrap() = Some((path, content));
+    }
+
+    /// From now on, this is made of answers with content, or nothing.
+    pub(crate) fn alter_content(&self, alter: Option<fn(Body) -> Body>) {
+        *self.altering.lock().unwrap() = alter;
+    }
+
+    /// From now on, versions contain the modification time, as those of a local file system do.
+    pub(crate) fn time_versions(&self) {
+        self.timed.store(true, Ordering::SeqCst);
+    }
+
+    /// An entry of the storage below as it is shown.
+    fn shown(&self, mut entry: Entry) -> Entry {
+        if self.timed.load(Ordering::SeqCst)
+            && let Some((version, modified)) = entry.version.as_mut().zip(entry.modified)
+        {
+            version.0 = format!("{}@{}.{:09}", version.0, modified.seconds, modified.nanoseconds);
+        }
+        entry
+    }
+
+    /// What was shown as the storage below knows it, if it still is that.
+    async fn known(&self, node: &Node) -> Result<Node> {
+        if node.version.is_none() || !self.timed.load(Ordering::SeqCst) {
+            return Ok(node.clone());
+        }
+        let entry = self.inner.stat(&node.path).await?.ok_or_else(|| Error::not_found(&node.path))?;
+        let version = entry.version.clone();
+        match self.shown(entry).version == node.version {
+            true => Ok(Node { version, ..node.clone() }),
+            false => Err(Error::new(ErrorKind::PreconditionFailed, "it has changed")),
+        }
+    }
+
+    /// The same of what may be replaced.
+    async fn replaced(&self, node: Option<&Node>) -> Result<Option<Node>> {
+        let Some(node) = node else { return Ok(None) };
+        match self.known(node).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Some(node.clone())),
+            known => known.map(Some),
+        }
+    }
+
     /// The spans of content that were asked for so far.
     pub(crate) fn reads(&self) -> Vec<Span> {
         self.reads.lock().unwrap().clone()
@@ -311,7 +383,12 @@ impl Storage for Faulty {
     async fn read(&self, file: &Node, span: Span) -> Result<Body> {
         self.check().await?;
         self.reads.lock().unwrap().push(span);
-        self.inner.read(file, span).await
+        let body = self.inner.read(&self.known(file).await?, span).await?;
+        let alter = *self.altering.lock().unwrap();
+        Ok(match alter {
+            Some(alter) => alter(body),
+            None => body,
+        })
     }
 
     async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
