@@ -74,6 +74,15 @@ impl OpenFile {
     }
 
     pub(crate) fn is_open(&self) -> bool {
+    /// The version that it holds is somewhere else, or another one, from now on, if that is said of it.
+    pub(crate) fn follow(&self, now: impl Fn(&Seen) -> Option<Seen>) {
+        if let Held::Clean { seen, .. } = &mut self.lock().held
+            && let Some(now) = now(seen)
+        {
+            *seen = now;
+        }
+    }
+
         self.handles.load(Ordering::SeqCst) > 0
     }
 
@@ -170,7 +179,7 @@ impl Volume {
         patience: Patience,
     ) -> Result<Arc<OpenFile>, VfsError> {
         for _ in 0..ATTEMPTS {
-            let before = self.resolve(path).place;
+            let before = self.resolve(path);
             let held = match self.find(path, patience).await? {
                 None => return Err(VfsError::not_found()),
                 Some(Found::Directory(..)) => return Err(VfsError::of(ErrorKind::IsDirectory, "this is a directory")),
@@ -192,8 +201,9 @@ impl Volume {
                 }
             };
             let mut state = self.state();
-            // Under this lock no name changes: what is registered is what the path shows.
-            if self.resolve(path).place != before {
+            // Under this lock nothing moves, or becomes another version, by our own doing: what is registered is what the path
+            // shows.
+            if self.resolve(path) != before {
                 continue;
             }
             let existing = state.files.get(path).and_then(std::sync::Weak::upgrade).filter(|file| file.shows(&held));
@@ -530,10 +540,7 @@ impl Volume {
         let inner = file.lock();
         match &inner.held {
             Held::Clean { .. } if may_take_over && file.is_lent() => Writable::Lent,
-            Held::Clean { content, seen } => {
-                let source = Seen { path: content.source().path, ..seen.clone() };
-                Writable::Wanted(Some(Base::Remote(source)))
-            }
+            Held::Clean { content, .. } => Writable::Wanted(Some(Base::Remote(content.source()))),
             Held::Working { working, file } if inner.unlinked => match self.is_nobodys(&state, working) {
                 true => Writable::Ready(working.clone()),
                 false => Writable::Kept(working.clone(), file.clone()),
@@ -566,13 +573,13 @@ impl Volume {
         let mut inner = file.lock();
         let mut below = None;
         let existing = match &inner.held {
-            Held::Clean { seen, content } => {
+            Held::Clean { content, .. } => {
                 below = Some(content.clone()).filter(|_| base.is_some());
-                let source = Seen { path: content.source().path, ..seen.clone() };
-                if !from_nothing && base != Some(Base::Remote(source)) {
+                let source = content.source();
+                if !from_nothing && base != Some(Base::Remote(source.clone())) {
                     return Ok(None);
                 }
-                Seen { path: inner.path.clone(), ..content.source() }
+                Seen { path: inner.path.clone(), ..source }
             }
             Held::Working { working, .. } if working.became.get().is_some() => {
                 let became = working.became.get().cloned().unwrap_or_else(|| unknown(&inner.path));

@@ -130,7 +130,12 @@ impl Volume {
         let path = action.paths().next().cloned().unwrap_or_default();
         let mut now: Vec<(Path, Kind, Option<Entry>)> = Vec::new();
         match (outcome, action) {
-            (Outcome::Written(entry) | Outcome::Stands(entry), _) => now.push((path, entry.kind, Some(entry.clone()))),
+            (Outcome::Written(entry) | Outcome::Stands(entry), _) => {
+                now.push((path, entry.kind, Some(entry.clone())));
+                if let Action::SetModified { node, .. } = action {
+                    relocate(state, |seen| retimed(seen, node, entry));
+                }
+            }
             (Outcome::Conflict { stands, copy_path, copy }, _) => {
                 now.push((path, stands.kind, Some(stands.as_ref().clone())));
                 now.push((copy_path.clone(), Kind::File, Some(copy.as_ref().clone())));
@@ -140,7 +145,7 @@ impl Volume {
             (Outcome::Moved(entry), Action::Rename { from, to, .. }) => {
                 now.push((path, from.kind, None));
                 now.push((to.clone(), from.kind, Some(entry.clone())));
-                relocate(state, from, to, entry);
+                relocate(state, |seen| moved(seen, from, to, entry));
             }
             (Outcome::Moved(_) | Outcome::DirectoryHere, _) => {}
             (Outcome::Overtaken, _) => action.paths().for_each(|path| state.known.doubt(path)),
@@ -293,7 +298,7 @@ fn find(action: &mut Action, at: &Path, stands: Option<&Seen>, ours: Option<&See
     }
 }
 
-/// Working copies that began from what was uploaded or moved just now learn where that is.
+/// Working copies that began from what was uploaded, moved or given a time just now learn where that is.
 fn rebase(batch: &mut Batch<'_>, state: &State, action: &Action, outcome: &Outcome, kept: Option<&Seen>) {
     let pending = batch.intents();
     for intent in pending.values() {
@@ -302,6 +307,9 @@ fn rebase(batch: &mut Batch<'_>, state: &State, action: &Action, outcome: &Outco
             (Base::Staged { id, .. }, Action::Write { staged: uploaded, .. }, _) if id == uploaded => kept.cloned(),
             (Base::Remote(seen), Action::Rename { from, to, .. }, Outcome::Moved(entry)) => {
                 moved(seen, from, to, entry)
+            }
+            (Base::Remote(seen), Action::SetModified { node, .. }, Outcome::Stands(entry)) => {
+                retimed(seen, node, entry)
             }
             _ => None,
         };
@@ -317,12 +325,20 @@ fn rebase(batch: &mut Batch<'_>, state: &State, action: &Action, outcome: &Outco
     }
 }
 
-/// Open content follows what moved.
-fn relocate(state: &State, from: &Seen, to: &Path, entry: &Entry) {
-    for content in state.contents.values().filter_map(std::sync::Weak::upgrade) {
-        if let Some(source) = moved(&content.source(), from, to, entry) {
-            content.set_source(source);
+/// Open content follows what moved, or became another version of the same bytes: also for who opens it from now on.
+fn relocate(state: &mut State, now: impl Fn(&Seen) -> Option<Seen>) {
+    let contents: Vec<_> = state.contents.values().filter_map(std::sync::Weak::upgrade).collect();
+    for content in contents {
+        let Some(source) = now(&content.source()) else { continue };
+        let key = ObjectKey::of(&source);
+        content.set_source(source);
+        // Who opened it there before this was known has a content of their own.
+        if let Some(key) = key.filter(|key| state.contents.get(key).is_none_or(|other| other.strong_count() == 0)) {
+            state.contents.insert(key, Arc::downgrade(&content));
         }
+    }
+    for file in state.files.values().filter_map(std::sync::Weak::upgrade) {
+        file.follow(&now);
     }
 }
 
@@ -339,4 +355,10 @@ fn moved(seen: &Seen, from: &Seen, to: &Path, entry: &Entry) -> Option<Seen> {
         Kind::File => None,
         Kind::Directory => Some(Seen { path, ..seen.clone() }),
     }
+}
+
+/// What `seen` is after its time was set, if that is what was set.
+fn retimed(seen: &Seen, node: &Seen, entry: &Entry) -> Option<Seen> {
+    let is_it = seen.path == node.path && seen.version.is_some() && seen.version == node.version;
+    is_it.then(|| Seen::of(node.path.clone(), entry))
 }

@@ -312,7 +312,9 @@ impl Volume {
                 let step = self.features.modified_step_ns.max(1);
                 Ok(match self.storage.stat(&node.path).await? {
                     // It happened earlier, and the answer was lost.
-                    Some(entry) if entry.modified == Some(modified.truncated(step)) => Outcome::Stands(entry),
+                    Some(entry) if entry.modified == Some(modified.truncated(step)) && entry.size == node.size => {
+                        Outcome::Stands(entry)
+                    }
                     // Another content has its own time.
                     _ => Outcome::Overtaken,
                 })

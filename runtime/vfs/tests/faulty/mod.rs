@@ -358,7 +358,7 @@ impl Storage for Faulty {
     async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
         self.stats.lock().unwrap().push(path.clone());
         self.check().await?;
-        let mut entry = self.inner.stat(path).await?;
+        let mut entry = self.inner.stat(path).await?.map(|entry| self.shown(entry));
         if self.digests.load(Ordering::SeqCst)
             && let Some(entry) = entry.as_mut().filter(|entry| entry.kind == Kind::File)
         {
@@ -377,7 +377,9 @@ impl Storage for Faulty {
         if cursor.is_some() && self.failing_pages.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable(None), "nobody answers any more"));
         }
-        self.inner.list(directory, cursor).await
+        let page = self.inner.list(directory, cursor).await?;
+        let entries = page.entries.into_iter().map(|entry| self.shown(entry)).collect();
+        Ok(Page { entries, ..page })
     }
 
     async fn read(&self, file: &Node, span: Span) -> Result<Body> {
@@ -393,15 +395,22 @@ impl Storage for Faulty {
 
     async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
         self.check().await?;
+        assert!(!self.panicking.swap(false, Ordering::SeqCst), "a storage that panics");
         if self.refusing.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Invalid, "the name is not allowed"));
         }
-        self.answer(self.inner.write(intent, content, log).await?)
+        let existing = self.replaced(intent.existing.as_ref()).await?;
+        let written = self.inner.write(&WriteIntent { existing, ..intent.clone() }, content, log).await?;
+        let mut written = self.shown(written);
+        if self.misreporting.load(Ordering::SeqCst) {
+            written.size = written.size.map(|size| size + 1);
+        }
+        self.answer(written)
     }
 
     async fn remove_file(&self, file: &Node) -> Result<()> {
         self.check().await?;
-        self.inner.remove_file(file).await?;
+        self.inner.remove_file(&self.known(file).await?).await?;
         self.prune(&file.path).await;
         self.answer(())
     }
@@ -418,19 +427,27 @@ impl Storage for Faulty {
 
     async fn move_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
         self.check().await?;
-        let moved = self.inner.move_to(from, to, replaces).await?;
+        let replaces = self.replaced(replaces).await?;
+        let moved = self.inner.move_to(&self.known(from).await?, to, replaces.as_ref()).await?;
         self.prune(&from.path).await;
-        self.answer(moved)
+        self.answer(self.shown(moved))
     }
 
     async fn copy_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
         self.check().await?;
-        self.answer(self.inner.copy_to(from, to, replaces).await?)
+        let replaces = self.replaced(replaces).await?;
+        let copied = self.inner.copy_to(&self.known(from).await?, to, replaces.as_ref()).await?;
+        let after = self.after_copy.lock().unwrap().take();
+        if let Some((path, content)) = after {
+            self.put(path, content).await;
+        }
+        self.answer(self.shown(copied))
     }
 
     async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
         self.check().await?;
-        self.answer(self.inner.set_modified(node, modified).await?)
+        let set = self.inner.set_modified(&self.known(node).await?, modified).await?;
+        self.answer(self.shown(set))
     }
 
     async fn room(&self) -> Result<Room> {
