@@ -103,7 +103,7 @@ impl Volume {
                 Ok(dropped)
             })?;
             if let Some(file) = state.files.remove(path).and_then(|file| file.upgrade()) {
-                file.set_unlinked();
+                file.set_unlinked(&state);
                 file.set_kept(kept);
             }
             (forget_working(&mut state, dropped), commit)
@@ -549,7 +549,7 @@ fn rename_times(batch: &mut Batch<'_>, from: &Path, to: &Path) {
 /// Open files follow their names; one that is replaced has none any more.
 fn rename_open(state: &mut State, from: &Path, to: &Path, kept: Option<Box<Kept>>) {
     if let Some(replaced) = state.files.remove(to).and_then(|file| file.upgrade()) {
-        replaced.set_unlinked();
+        replaced.set_unlinked(state);
         replaced.set_kept(kept);
     }
     let moved: Vec<Path> = state.files.keys().filter(|path| path.is_within(from)).cloned().collect();

@@ -96,8 +96,20 @@ impl OpenFile {
         self.lock().path = path;
     }
 
-    pub(crate) fn set_unlinked(&self) {
-        self.lock().unlinked = true;
+    /// Takes its name away. Nobody will tell it any more what became of the copy below its own, so it keeps that.
+    pub(crate) fn set_unlinked(&self, state: &State) {
+        let mut inner = self.lock();
+        inner.unlinked = true;
+        if let Held::Working { working, .. } = &inner.held
+            && let Some(Base::Staged { id, .. }) = working.base()
+            && let Some(below) = state.working.get(&id)
+        {
+            match below.staged.file() {
+                // Nobody else sets it.
+                Ok(file) => drop(working.copy_below.set((below.clone(), file))),
+                Err(error) => tracing::warn!(?error, "who has a removed file open cannot read on"),
+            }
+        }
     }
 
     /// Without a name it has nobody but its handles to say what is kept of it.
@@ -150,7 +162,7 @@ impl OpenFile {
 /// What the holes of a working copy stand for, at this moment.
 enum Below {
     Content(Arc<Content>),
-    Working(Arc<Working>),
+    Working(Arc<Working>, Arc<File>),
 }
 
 /// What a write is about to touch.
@@ -271,7 +283,7 @@ impl Volume {
                 let Segment::Base(span) = segment else { continue };
                 match self.base_of(&working).await? {
                     Below::Content(content) => self.fetch_content(&content, span, Reach::just(span)).await?,
-                    Below::Working(below) => self.fetch_working(below, span).await?,
+                    Below::Working(below, _) => self.fetch_working(below, span).await?,
                 }
             }
             Ok(())
@@ -353,10 +365,7 @@ impl Volume {
     pub(crate) async fn read_base(&self, working: &Working, span: Span) -> Result<Vec<u8>, VfsError> {
         match self.base_of(working).await? {
             Below::Content(content) => self.read_content(&content, span, Reach::just(span)).await,
-            Below::Working(below) => {
-                let file = below.staged.file()?;
-                self.read_working(below, file, span).await
-            }
+            Below::Working(below, file) => self.read_working(below, file, span).await,
         }
     }
 
@@ -373,8 +382,12 @@ impl Volume {
                 }
                 // Gone: it was uploaded just now, and the base says which version it became.
                 Some(Base::Staged { id, .. }) => {
-                    if let Some(below) = self.state().working.get(&id) {
-                        return Ok(Below::Working(below.clone()));
+                    if let Some((below, file)) = working.copy_below.get() {
+                        return Ok(Below::Working(below.clone(), file.clone()));
+                    }
+                    if let Some(below) = self.state().working.get(&id).cloned() {
+                        let file = below.staged.file()?;
+                        return Ok(Below::Working(below, file));
                     }
                 }
             }
@@ -586,6 +599,8 @@ impl Volume {
                 if !from_nothing && base != Some(Base::Remote(became.clone())) {
                     return Ok(None);
                 }
+            // What it holds is somebody else's: it gets a copy of its own.
+            Held::Working { .. } if inner.unlinked => return Ok(None),
                 Seen { path: inner.path.clone(), ..became }
             }
             Held::Working { working, .. } => {

@@ -108,3 +108,30 @@ async fn all_who_have_a_file_open_see_one_file_whatever_name_or_time_it_got_betw
     }
     has_become(&world, "g", &[0, 1, 2]).await;
 }
+
+#[tokio::test]
+async fn an_edit_without_a_name_keeps_what_it_began_from_when_that_is_uploaded() {
+    for replaced in [false, true] {
+        let world = World::new(Can::empty(), VfsConfig::default()).await;
+        world.write(1, "g", b"other").await.unwrap();
+        world.drained().await;
+        world.vfs().lookup(1, "f").await.unwrap_err();
+        world.storage.fail_all(true);
+        world.write(1, "f", b"content").await.unwrap();
+        world.until(|volume| volume.pending().last_error.is_some()).await;
+        let (number, _) = world.vfs().lookup(1, "f").await.unwrap();
+        let handle = open(&world, number).await;
+        world.vfs().write(handle, 0, b"C".to_vec()).await.unwrap();
+        match replaced {
+            true => world.vfs().rename((1, "g"), (1, "f"), false).await.unwrap(),
+            false => world.vfs().unlink(1, "f").await.unwrap(),
+        }
+        world.storage.fail_all(false);
+        world.reachable().await;
+        world.drained().await;
+        assert_eq!(world.vfs().read(handle, 0, 10).await.unwrap(), b"Content");
+        world.vfs().write(handle, 1, b"O".to_vec()).await.unwrap();
+        assert_eq!(world.vfs().read(handle, 0, 10).await.unwrap(), b"COntent");
+        close(&world, handle).await;
+    }
+}
