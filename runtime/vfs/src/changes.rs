@@ -18,6 +18,7 @@ use crate::file::{Held, OpenFile, blocking, unknown};
 use crate::kept::Maker;
 use crate::patience::Patience;
 use crate::stale::Stale;
+use crate::unnamed::Unnamed;
 use crate::view::{Place, last_touching, resolve};
 use crate::volume::{Found, State, Volume, Working};
 
@@ -52,7 +53,7 @@ impl Volume {
             None => {}
         }
         // A new name in a directory of this machine: quicker than another thread.
-        let (staged, opened) = self.scope.stage(None)?;
+        let (unnamed, staged, opened) = Unnamed::stage(self.scope.clone(), None)?;
         let (file, commit) = {
             let mut state = self.state();
             let (intent, commit) = self.journal().change(|batch| {
@@ -61,6 +62,7 @@ impl Volume {
                 let existing = take_removal(batch, &state, path);
                 Ok(batch.append(Action::Write { path: path.clone(), staged: staged.id(), existing, base: None }))
             })?;
+            unnamed.named();
             let working = Arc::new(Working::new(staged.clone(), intent, None));
             state.working.insert(staged.id(), working.clone());
             state.writing.entry(staged.id()).or_default().insert(handle);

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::content::{Content, SILENCE};
 use crate::patience::{METADATA, Patience, late};
 use crate::pattern::Reach;
+use crate::unnamed::Unnamed;
 use crate::upload::pieces;
 use crate::volume::{ATTEMPTS, Attributes, Found, State, Volume, Working};
 use crate::{VfsError, view};
@@ -73,7 +74,6 @@ impl OpenFile {
         self.lock().held = held;
     }
 
-    pub(crate) fn is_open(&self) -> bool {
     /// The version that it holds is somewhere else, or another one, from now on, if that is said of it.
     pub(crate) fn follow(&self, now: impl Fn(&Seen) -> Option<Seen>) {
         if let Held::Clean { seen, .. } = &mut self.lock().held
@@ -83,6 +83,7 @@ impl OpenFile {
         }
     }
 
+    pub(crate) fn is_open(&self) -> bool {
         self.handles.load(Ordering::SeqCst) > 0
     }
 
@@ -488,18 +489,18 @@ impl Volume {
             };
             let scope = self.scope.clone();
             let base_size = base.as_ref().map(Base::size);
-            let (staged, opened) = blocking(move || Ok(scope.stage(base_size)?)).await?;
+            let (unnamed, staged, opened) = blocking(move || Ok(Unnamed::stage(scope, base_size)?)).await?;
             let made = self.try_make(file, handle, &staged, opened, base, from_nothing)?;
             match made {
                 Some((working, commit)) => {
+                    unnamed.named();
                     // What is written survives the end of the process; a close waits for more.
                     commit.leave();
                     return Ok(working);
                 }
                 None => {
-                    let scope = self.scope.clone();
                     let discard = move || {
-                        scope.discard(&staged);
+                        drop(unnamed);
                         Ok(())
                     };
                     blocking(discard).await?;
@@ -524,9 +525,13 @@ impl Volume {
     /// Gives a file without a name a copy of its own of what it holds.
     async fn make_own(&self, file: &Arc<OpenFile>, working: &Arc<Working>, opened: Arc<File>) -> Result<(), VfsError> {
         let scope = self.scope.clone();
-        let (own, fresh) = blocking(move || Ok(scope.stage(None)?)).await?;
-        // Whoever has it open goes on without its names.
-        self.scope.discard(&own);
+        let stage = move || {
+            let (own, fresh) = scope.stage(None)?;
+            // Whoever has it open goes on without its names.
+            scope.discard(&own);
+            Ok((own, fresh))
+        };
+        let (own, fresh) = blocking(stage).await?;
         for piece in pieces(Span::new(0, working.staged.size())) {
             let bytes = self.read_working(working.clone(), opened.clone(), piece).await?;
             let own = own.clone();
@@ -594,13 +599,13 @@ impl Volume {
                 }
                 Seen { path: inner.path.clone(), ..source }
             }
+            // What it holds is somebody else's: it gets a copy of its own.
+            Held::Working { .. } if inner.unlinked => return Ok(None),
             Held::Working { working, .. } if working.became.get().is_some() => {
                 let became = working.became.get().cloned().unwrap_or_else(|| unknown(&inner.path));
                 if !from_nothing && base != Some(Base::Remote(became.clone())) {
                     return Ok(None);
                 }
-            // What it holds is somebody else's: it gets a copy of its own.
-            Held::Working { .. } if inner.unlinked => return Ok(None),
                 Seen { path: inner.path.clone(), ..became }
             }
             Held::Working { working, .. } => {

@@ -91,6 +91,23 @@ pub(crate) async fn run(volume: Arc<Volume>) {
     }
 }
 
+/// An intent that is being carried out, until that ended, however it did.
+struct Executing<'a> {
+    volume: &'a Volume,
+    intent: &'a Intent,
+}
+
+impl Drop for Executing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.volume.pause(self.intent, Error::internal("a change was given up in the middle by a fault of ours"));
+        }
+        self.volume.state().executing.remove(&self.intent.id);
+        self.volume.wake.notify_one();
+        self.volume.dealt_with.notify_waiters();
+    }
+}
+
 impl Volume {
     /// Tries what failed for good, and what waits, again now.
     pub async fn retry(&self) -> Result<()> {
@@ -166,6 +183,7 @@ impl Volume {
     }
 
     async fn carry_out(self: &Arc<Self>, intent: Intent) {
+        let _executing = Executing { volume: self, intent: &intent };
         let ended = match self.start(&intent).await {
             Ok(()) => {
                 // Its sign of life is nobody else's, and each of its requests ends by itself.
@@ -181,9 +199,6 @@ impl Volume {
             tracing::error!(?error, "a step of a change could not be journalled");
             self.pause(&intent, error);
         }
-        self.state().executing.remove(&intent.id);
-        self.wake.notify_one();
-        self.dealt_with.notify_waiters();
     }
 
     /// Gives a change up once nothing was heard of it for too long. One that sends content is heard of whenever it reads
