@@ -33,6 +33,8 @@ pub(crate) enum Outcome {
     Gone,
     /// It stands at the other place now.
     Moved(Entry),
+    /// It stands at the other place now, and what others put at its own meanwhile stays there.
+    Copied(Entry),
     /// Others were faster, and what they did stays: the provider must be asked.
     Overtaken,
 }
@@ -116,6 +118,7 @@ impl Volume {
             // Something else altogether may stand there.
             Outcome::Overtaken => intent.action.paths().for_each(|path| self.announce(Stale::Below(path.clone()))),
             Outcome::Conflict { .. } => now.into_iter().for_each(|(path, _)| self.announce(Stale::Entry(path))),
+            Outcome::Copied(_) => intent.action.paths().for_each(|path| self.announce(Stale::Entry(path.clone()))),
             // Names changed when it was asked for; the provider may keep other times than were written.
             _ => {
                 let stands = now.into_iter().filter(|(_, seen)| seen.is_some());
@@ -147,7 +150,12 @@ impl Volume {
                 now.push((to.clone(), from.kind, Some(entry.clone())));
                 relocate(state, |seen| moved(seen, from, to, entry));
             }
-            (Outcome::Moved(_) | Outcome::DirectoryHere, _) => {}
+            (Outcome::Copied(entry), Action::Rename { from, to, .. }) => {
+                now.push((to.clone(), from.kind, Some(entry.clone())));
+                relocate(state, |seen| moved(seen, from, to, entry));
+                state.known.doubt(&path);
+            }
+            (Outcome::Moved(_) | Outcome::Copied(_) | Outcome::DirectoryHere, _) => {}
             (Outcome::Overtaken, _) => action.paths().for_each(|path| state.known.doubt(path)),
         }
         // A directory that only existed here and has something in it now exists there.
@@ -305,7 +313,7 @@ fn rebase(batch: &mut Batch<'_>, state: &State, action: &Action, outcome: &Outco
         let Action::Write { staged, base: Some(base), .. } = &intent.action else { continue };
         let new = match (base, action, outcome) {
             (Base::Staged { id, .. }, Action::Write { staged: uploaded, .. }, _) if id == uploaded => kept.cloned(),
-            (Base::Remote(seen), Action::Rename { from, to, .. }, Outcome::Moved(entry)) => {
+            (Base::Remote(seen), Action::Rename { from, to, .. }, Outcome::Moved(entry) | Outcome::Copied(entry)) => {
                 moved(seen, from, to, entry)
             }
             (Base::Remote(seen), Action::SetModified { node, .. }, Outcome::Stands(entry)) => {

@@ -615,9 +615,12 @@ impl Volume {
             }
             progress.save(COPIED).await?;
         }
-        self.execute_remove(from).await?;
-        let entry = self.storage.stat(to).await?;
-        Ok(entry.map_or(Outcome::Overtaken, Outcome::Moved))
+        let removed = self.execute_remove(from).await?;
+        Ok(match (self.storage.stat(to).await?, removed) {
+            (Some(entry), Outcome::Gone) => Outcome::Moved(entry),
+            (Some(entry), _) => Outcome::Copied(entry),
+            (None, _) => Outcome::Overtaken,
+        })
     }
 
     async fn try_copy(self: &Arc<Self>, id: u64, from: &Seen, to: &Path, replaces: Option<&Seen>) -> Result<Entry> {
