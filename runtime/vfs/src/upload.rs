@@ -249,8 +249,10 @@ impl Volume {
         let (_, commit) = self.journal().change(|batch| {
             if let Some(current) = batch.intents().get(&intent.id) {
                 let failure = Some(Failure { message: error.message.clone(), at: Timestamp::now() });
-                // Refused at the first attempt: it did not happen, and can be changed as if it never was tried.
-                let started = intent.started || error.kind == ErrorKind::Internal;
+                // Refused at the first attempt: it did not happen, and can be changed as if it never was tried. What came out
+                // wrong may have happened.
+                let happened = matches!(error.kind, ErrorKind::Internal | ErrorKind::Corrupt);
+                let started = intent.started || happened;
                 batch.put(Intent { failure, started, ..current.clone() });
             }
             Ok(())
