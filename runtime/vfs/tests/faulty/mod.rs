@@ -13,6 +13,9 @@ use causeway_storage::{
     collect,
 };
 
+/// What is made of an answer with content.
+type Alter = fn(Body) -> Body;
+
 #[derive(Debug)]
 pub(crate) struct Faulty {
     inner: Arc<dyn Storage>,
@@ -42,7 +45,7 @@ pub(crate) struct Faulty {
     /// After the next copy, someone else puts this there.
     after_copy: Mutex<Option<(&'static str, &'static [u8])>>,
     /// What becomes of answers with content.
-    altering: Mutex<Option<fn(Body) -> Body>>,
+    altering: Mutex<Option<Alter>>,
     /// What was asked of contents.
     reads: Mutex<Vec<Span>>,
     /// Single entries that were asked for.
@@ -285,7 +288,7 @@ impl Faulty {
     }
 
     /// From now on, this is made of answers with content, or nothing.
-    pub(crate) fn alter_content(&self, alter: Option<fn(Body) -> Body>) {
+    pub(crate) fn alter_content(&self, alter: Option<Alter>) {
         *self.altering.lock().unwrap() = alter;
     }
 
