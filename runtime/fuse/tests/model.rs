@@ -161,6 +161,11 @@ impl Driver for Real {
         outcome(OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(size)))
     }
 
+    fn touch(&mut self, path: &str, seconds: i64) -> Outcome<()> {
+        let modified = std::time::UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
+        outcome(File::open(self.at(path)).and_then(|file| file.set_modified(modified)))
+    }
+
     fn rename(&mut self, from: &str, to: &str) -> Outcome<()> {
         outcome(fs::rename(self.at(from), self.at(to)))
     }

@@ -18,6 +18,7 @@ use crate::file::{Held, OpenFile, blocking, unknown};
 use crate::kept::Maker;
 use crate::patience::Patience;
 use crate::stale::Stale;
+use crate::unnamed::Unnamed;
 use crate::view::{Place, last_touching, resolve};
 use crate::volume::{Found, State, Volume, Working};
 
@@ -54,7 +55,7 @@ impl Volume {
             None => {}
         }
         // A new name in a directory of this machine: quicker than another thread.
-        let (staged, opened) = self.scope.stage(None)?;
+        let (unnamed, staged, opened) = Unnamed::stage(self.scope.clone(), None)?;
         let (file, commit) = {
             let mut state = self.state();
             let (intent, commit) = self.journal().change(|batch| {
@@ -63,6 +64,7 @@ impl Volume {
                 let existing = take_removal(batch, &state, path);
                 Ok(batch.append(Action::Write { path: path.clone(), staged: staged.id(), existing, base: None }))
             })?;
+            unnamed.named();
             let working = Arc::new(Working::new(staged.clone(), intent, None));
             state.working.insert(staged.id(), working.clone());
             state.writing.entry(staged.id()).or_default().insert(handle);
@@ -105,7 +107,7 @@ impl Volume {
                 Ok(dropped)
             })?;
             if let Some(file) = state.files.remove(path).and_then(|file| file.upgrade()) {
-                file.set_unlinked();
+                file.set_unlinked(&state);
                 file.set_kept(kept);
             }
             (forget_working(&mut state, dropped), commit)
@@ -554,7 +556,7 @@ fn rename_times(batch: &mut Batch<'_>, from: &Path, to: &Path) {
 /// Open files follow their names; one that is replaced has none any more.
 fn rename_open(state: &mut State, from: &Path, to: &Path, kept: Option<Box<Kept>>) {
     if let Some(replaced) = state.files.remove(to).and_then(|file| file.upgrade()) {
-        replaced.set_unlinked();
+        replaced.set_unlinked(state);
         replaced.set_kept(kept);
     }
     let moved: Vec<Path> = state.files.keys().filter(|path| path.is_within(from)).cloned().collect();

@@ -8,8 +8,9 @@
 //! lives on its own: a reader that gives up does not waste what is on its way.
 //!
 //! Every request names the version, and the storage answers from that version or fails, at the latest when the answer
-//! ends: what a failed flight of another version brought is taken back, so no file ever holds bytes of two. Memory: one
-//! batch of each answer under way, no more.
+//! ends: so the end of what was asked for counts only then, and what a flight brought that failed for more than a moment
+//! is taken back. No file ever holds bytes of two versions, or such as failed their check. Memory: one batch of each
+//! answer under way, no more.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -108,15 +109,26 @@ impl Content {
         self.keep.store(true, Ordering::Relaxed);
     }
 
-    /// Fetches all that is missing, one range after the other.
+    /// Fetches all that is missing, one range after the other. Fails if what came went again to make room for the rest.
     pub(crate) async fn complete(self: &Arc<Self>, way: &Way) -> Result<()> {
-        while self.fetch_some(way).await? {}
+        let missing = || -> u64 { self.object.missing(self.whole()).iter().map(|hole| hole.size).sum() };
+        let mut left = missing();
+        while self.fetch_some(way).await? {
+            let before = std::mem::replace(&mut left, missing());
+            if left >= before {
+                return Err(Error::new(ErrorKind::QuotaExceeded, "the cache has no room for all of it"));
+            }
+        }
         Ok(())
+    }
+
+    fn whole(&self) -> Span {
+        Span::new(0, self.object.size())
     }
 
     /// Fetches the first range that is missing, and says whether there was one.
     pub(crate) async fn fetch_some(self: &Arc<Self>, way: &Way) -> Result<bool> {
-        let missing = self.object.missing(Span::new(0, self.object.size()));
+        let missing = self.object.missing(self.whole());
         let Some(hole) = missing.first() else { return Ok(false) };
         let part = Span::new(hole.offset, hole.size.min(PART_BYTES));
         self.fetch(way, part, Reach::just(part)).await?;
@@ -154,6 +166,7 @@ impl Content {
     /// Sees that all of `span` is there; says also how much to ask for on a miss, and ahead.
     pub(crate) async fn fetch(self: &Arc<Self>, way: &Way, span: Span, reach: Reach) -> Result<()> {
         let mut resumptions = 0;
+        let mut latest: Option<watch::Receiver<_>> = None;
         while let Some(hole) = self.object.missing(span).first().copied() {
             let (mut news, own) = {
                 let mut flights = self.flights();
@@ -169,6 +182,9 @@ impl Content {
                     }
                 }
             };
+            // Still the one from before, once it brought something.
+            let ours = own || latest.is_some_and(|latest| latest.same_channel(&news));
+            latest = ours.then(|| news.clone());
             // After what is missed, so that this is not cut short.
             self.read_ahead(way, reach);
             loop {
@@ -178,6 +194,8 @@ impl Content {
                     break;
                 }
                 match ended {
+                    // What it brought went with it, and would again.
+                    Some(Err(error)) if ours && !error.is_passing() => return Err(error),
                     // What failed for someone else is tried for this reader, once.
                     Some(Err(error)) if own => {
                         let moved = self.object.missing(span).first() != Some(&hole);
@@ -241,6 +259,9 @@ impl Content {
             let outcome = listed.content.fly(&way, span, &told).await;
             if let Err(error) = &outcome {
                 tracing::debug!(?error, path = %listed.content.source().path, "a range did not come");
+                if !error.is_passing() {
+                    listed.content.take_back(&way, span).await;
+                }
             }
             // Whoever hears that it ended can ask anew.
             drop(listed);
@@ -248,6 +269,16 @@ impl Content {
             drop(slot);
         });
         news
+    }
+
+    /// Forgets what came of a range whose answer failed its check, or was of another version.
+    async fn take_back(&self, way: &Way, span: Span) {
+        self.object.unmark(span);
+        let (object, scope) = (self.object.clone(), way.scope.clone());
+        let corrected = tokio::task::spawn_blocking(move || scope.correct(&object)).await;
+        if let Err(error) = corrected.map_err(Error::internal).flatten() {
+            tracing::warn!(?error, "it stays written down that a range is here which was taken back");
+        }
     }
 
     async fn fly(&self, way: &Way, span: Span, told: &watch::Sender<Option<Result<()>>>) -> Result<()> {
@@ -266,10 +297,12 @@ impl Content {
         let mut batch = Vec::new();
         let (mut at, mut batch_bytes, mut ended) = (span.offset, 0, false);
         while !ended {
+            // The last batch waits for the end of the answer, where the storage may still take back all that it sent.
+            let is_last = at + batch_bytes as u64 == span.end();
             // What has come already joins the batch; a batch that would have to wait is written first.
             let piece = match body.next().now_or_never() {
                 Some(piece) => piece,
-                None if batch.is_empty() => in_time(body.next()).await?,
+                None if batch.is_empty() || is_last => in_time(body.next()).await?,
                 None => {
                     at = self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
                     continue;
@@ -282,22 +315,17 @@ impl Content {
                 }
                 Ok(None) => ended = true,
                 Err(error) => {
-                    at = self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
-                    if at > span.offset && matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NotFound) {
-                        self.object.unmark(Span::new(span.offset, at - span.offset));
-                        let (object, scope) = (self.object.clone(), way.scope.clone());
-                        let corrected = tokio::task::spawn_blocking(move || scope.correct(&object)).await;
-                        if let Err(error) = corrected.map_err(Error::internal).flatten() {
-                            tracing::warn!(?error, "it stays written down that a range of another version is here");
-                        }
+                    if error.is_passing() && !is_last {
+                        self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
                     }
                     return Err(error);
                 }
             }
-            if at + batch_bytes as u64 > span.end() {
+            let end = at + batch_bytes as u64;
+            if end > span.end() {
                 return Err(Error::new(ErrorKind::Corrupt, "the storage sent more than was asked for"));
             }
-            if batch_bytes >= BATCH_BYTES || ended {
+            if ended || (batch_bytes >= BATCH_BYTES && end < span.end()) {
                 at = self.land(at, &mut batch, &mut batch_bytes, epoch, told).await?;
             }
         }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::content::{Content, SILENCE};
 use crate::patience::{METADATA, Patience, late};
 use crate::pattern::Reach;
+use crate::unnamed::Unnamed;
 use crate::upload::pieces;
 use crate::volume::{ATTEMPTS, Attributes, Found, State, Volume, Working};
 use crate::{VfsError, view};
@@ -73,6 +74,15 @@ impl OpenFile {
         self.lock().held = held;
     }
 
+    /// The version that it holds is somewhere else, or another one, from now on, if that is said of it.
+    pub(crate) fn follow(&self, now: impl Fn(&Seen) -> Option<Seen>) {
+        if let Held::Clean { seen, .. } = &mut self.lock().held
+            && let Some(now) = now(seen)
+        {
+            *seen = now;
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.handles.load(Ordering::SeqCst) > 0
     }
@@ -87,8 +97,20 @@ impl OpenFile {
         self.lock().path = path;
     }
 
-    pub(crate) fn set_unlinked(&self) {
-        self.lock().unlinked = true;
+    /// Takes its name away. Nobody will tell it any more what became of the copy below its own, so it keeps that.
+    pub(crate) fn set_unlinked(&self, state: &State) {
+        let mut inner = self.lock();
+        inner.unlinked = true;
+        if let Held::Working { working, .. } = &inner.held
+            && let Some(Base::Staged { id, .. }) = working.base()
+            && let Some(below) = state.working.get(&id)
+        {
+            match below.staged.file() {
+                // Nobody else sets it.
+                Ok(file) => drop(working.copy_below.set((below.clone(), file))),
+                Err(error) => tracing::warn!(?error, "who has a removed file open cannot read on"),
+            }
+        }
     }
 
     /// Without a name it has nobody but its handles to say what is kept of it.
@@ -141,7 +163,7 @@ impl OpenFile {
 /// What the holes of a working copy stand for, at this moment.
 enum Below {
     Content(Arc<Content>),
-    Working(Arc<Working>),
+    Working(Arc<Working>, Arc<File>),
 }
 
 /// What a write is about to touch.
@@ -170,7 +192,7 @@ impl Volume {
         patience: Patience,
     ) -> Result<Arc<OpenFile>, VfsError> {
         for _ in 0..ATTEMPTS {
-            let before = self.resolve(path).place;
+            let before = self.resolve(path);
             let held = match self.find(path, patience).await? {
                 None => return Err(VfsError::not_found()),
                 Some(Found::Directory(..)) => return Err(VfsError::of(ErrorKind::IsDirectory, "this is a directory")),
@@ -192,8 +214,9 @@ impl Volume {
                 }
             };
             let mut state = self.state();
-            // Under this lock no name changes: what is registered is what the path shows.
-            if self.resolve(path).place != before {
+            // Under this lock nothing moves, or becomes another version, by our own doing: what is registered is what the path
+            // shows.
+            if self.resolve(path) != before {
                 continue;
             }
             let existing = state.files.get(path).and_then(std::sync::Weak::upgrade).filter(|file| file.shows(&held));
@@ -261,7 +284,7 @@ impl Volume {
                 let Segment::Base(span) = segment else { continue };
                 match self.base_of(&working).await? {
                     Below::Content(content) => self.fetch_content(&content, span, Reach::just(span)).await?,
-                    Below::Working(below) => self.fetch_working(below, span).await?,
+                    Below::Working(below, _) => self.fetch_working(below, span).await?,
                 }
             }
             Ok(())
@@ -343,10 +366,7 @@ impl Volume {
     pub(crate) async fn read_base(&self, working: &Working, span: Span) -> Result<Vec<u8>, VfsError> {
         match self.base_of(working).await? {
             Below::Content(content) => self.read_content(&content, span, Reach::just(span)).await,
-            Below::Working(below) => {
-                let file = below.staged.file()?;
-                self.read_working(below, file, span).await
-            }
+            Below::Working(below, file) => self.read_working(below, file, span).await,
         }
     }
 
@@ -363,8 +383,12 @@ impl Volume {
                 }
                 // Gone: it was uploaded just now, and the base says which version it became.
                 Some(Base::Staged { id, .. }) => {
-                    if let Some(below) = self.state().working.get(&id) {
-                        return Ok(Below::Working(below.clone()));
+                    if let Some((below, file)) = working.copy_below.get() {
+                        return Ok(Below::Working(below.clone(), file.clone()));
+                    }
+                    if let Some(below) = self.state().working.get(&id).cloned() {
+                        let file = below.staged.file()?;
+                        return Ok(Below::Working(below, file));
                     }
                 }
             }
@@ -465,18 +489,18 @@ impl Volume {
             };
             let scope = self.scope.clone();
             let base_size = base.as_ref().map(Base::size);
-            let (staged, opened) = blocking(move || Ok(scope.stage(base_size)?)).await?;
+            let (unnamed, staged, opened) = blocking(move || Ok(Unnamed::stage(scope, base_size)?)).await?;
             let made = self.try_make(file, handle, &staged, opened, base, from_nothing)?;
             match made {
                 Some((working, commit)) => {
+                    unnamed.named();
                     // What is written survives the end of the process; a close waits for more.
                     commit.leave();
                     return Ok(working);
                 }
                 None => {
-                    let scope = self.scope.clone();
                     let discard = move || {
-                        scope.discard(&staged);
+                        drop(unnamed);
                         Ok(())
                     };
                     blocking(discard).await?;
@@ -501,9 +525,13 @@ impl Volume {
     /// Gives a file without a name a copy of its own of what it holds.
     async fn make_own(&self, file: &Arc<OpenFile>, working: &Arc<Working>, opened: Arc<File>) -> Result<(), VfsError> {
         let scope = self.scope.clone();
-        let (own, fresh) = blocking(move || Ok(scope.stage(None)?)).await?;
-        // Whoever has it open goes on without its names.
-        self.scope.discard(&own);
+        let stage = move || {
+            let (own, fresh) = scope.stage(None)?;
+            // Whoever has it open goes on without its names.
+            scope.discard(&own);
+            Ok((own, fresh))
+        };
+        let (own, fresh) = blocking(stage).await?;
         for piece in pieces(Span::new(0, working.staged.size())) {
             let bytes = self.read_working(working.clone(), opened.clone(), piece).await?;
             let own = own.clone();
@@ -530,10 +558,7 @@ impl Volume {
         let inner = file.lock();
         match &inner.held {
             Held::Clean { .. } if may_take_over && file.is_lent() => Writable::Lent,
-            Held::Clean { content, seen } => {
-                let source = Seen { path: content.source().path, ..seen.clone() };
-                Writable::Wanted(Some(Base::Remote(source)))
-            }
+            Held::Clean { content, .. } => Writable::Wanted(Some(Base::Remote(content.source()))),
             Held::Working { working, file } if inner.unlinked => match self.is_nobodys(&state, working) {
                 true => Writable::Ready(working.clone()),
                 false => Writable::Kept(working.clone(), file.clone()),
@@ -566,14 +591,16 @@ impl Volume {
         let mut inner = file.lock();
         let mut below = None;
         let existing = match &inner.held {
-            Held::Clean { seen, content } => {
+            Held::Clean { content, .. } => {
                 below = Some(content.clone()).filter(|_| base.is_some());
-                let source = Seen { path: content.source().path, ..seen.clone() };
-                if !from_nothing && base != Some(Base::Remote(source)) {
+                let source = content.source();
+                if !from_nothing && base != Some(Base::Remote(source.clone())) {
                     return Ok(None);
                 }
-                Seen { path: inner.path.clone(), ..content.source() }
+                Seen { path: inner.path.clone(), ..source }
             }
+            // What it holds is somebody else's: it gets a copy of its own.
+            Held::Working { .. } if inner.unlinked => return Ok(None),
             Held::Working { working, .. } if working.became.get().is_some() => {
                 let became = working.became.get().cloned().unwrap_or_else(|| unknown(&inner.path));
                 if !from_nothing && base != Some(Base::Remote(became.clone())) {

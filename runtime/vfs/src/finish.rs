@@ -34,6 +34,8 @@ pub(crate) enum Outcome {
     Gone,
     /// It stands at the other place now.
     Moved(Entry),
+    /// It stands at the other place now, and what others put at its own meanwhile stays there.
+    Copied(Entry),
     /// Others were faster, and what they did stays: the provider must be asked.
     Overtaken,
 }
@@ -80,8 +82,14 @@ impl Volume {
                 let is_later =
                     |path: &Path| last_touching(batch.log(), path, u64::MAX).is_some_and(|later| later.id > intent.id);
                 if intent.action.paths().chain(now.iter().map(|(path, _)| path)).any(is_later) {
-                    for (path, seen) in &now {
-                        expect(batch, intent.id, path, seen.as_ref());
+                    match (&intent.action, &kept) {
+                        // What comes next was decided by who never saw theirs: it finds what this found, and ours beside it.
+                        (Action::Write { path, existing, .. }, Some(ours)) if ours.path != *path => {
+                            expect(batch, intent.id, path, existing.as_ref(), Some(ours));
+                        }
+                        _ => now.iter().for_each(|(path, seen)| {
+                            expect(batch, intent.id, path, seen.as_ref(), seen.as_ref());
+                        }),
                     }
                     rebase(batch, &state, &intent.action, &outcome, kept.as_ref());
                 }
@@ -116,6 +124,7 @@ impl Volume {
             // Something else altogether may stand there.
             Outcome::Overtaken => intent.action.paths().for_each(|path| self.announce(Stale::Below(path.clone()))),
             Outcome::Conflict { .. } => now.into_iter().for_each(|(path, _)| self.announce(Stale::Entry(path))),
+            Outcome::Copied(_) => intent.action.paths().for_each(|path| self.announce(Stale::Entry(path.clone()))),
             // Names changed when it was asked for; the provider may keep other times than were written.
             _ => {
                 let stands = now.into_iter().filter(|(_, seen)| seen.is_some());
@@ -130,7 +139,12 @@ impl Volume {
         let path = action.paths().next().cloned().unwrap_or_default();
         let mut now: Vec<(Path, Kind, Option<Entry>)> = Vec::new();
         match (outcome, action) {
-            (Outcome::Written(entry) | Outcome::Stands(entry), _) => now.push((path, entry.kind, Some(entry.clone()))),
+            (Outcome::Written(entry) | Outcome::Stands(entry), _) => {
+                now.push((path, entry.kind, Some(entry.clone())));
+                if let Action::SetModified { node, .. } = action {
+                    relocate(state, |seen| retimed(seen, node, entry));
+                }
+            }
             (Outcome::Conflict { stands, copy_path, copy }, _) => {
                 now.push((path, stands.kind, Some(stands.as_ref().clone())));
                 now.push((copy_path.clone(), Kind::File, Some(copy.as_ref().clone())));
@@ -140,9 +154,14 @@ impl Volume {
             (Outcome::Moved(entry), Action::Rename { from, to, .. }) => {
                 now.push((path, from.kind, None));
                 now.push((to.clone(), from.kind, Some(entry.clone())));
-                relocate(state, from, to, entry);
+                relocate(state, |seen| moved(seen, from, to, entry));
             }
-            (Outcome::Moved(_) | Outcome::DirectoryHere, _) => {}
+            (Outcome::Copied(entry), Action::Rename { from, to, .. }) => {
+                now.push((to.clone(), from.kind, Some(entry.clone())));
+                relocate(state, |seen| moved(seen, from, to, entry));
+                state.known.doubt(&path);
+            }
+            (Outcome::Moved(_) | Outcome::Copied(_) | Outcome::DirectoryHere, _) => {}
             (Outcome::Overtaken, _) => action.paths().for_each(|path| state.known.doubt(path)),
         }
         // A directory that only existed here and has something in it now exists there.
@@ -259,8 +278,9 @@ fn named(path: &Path, mut entry: Entry) -> Entry {
     entry
 }
 
-/// Tells the next intent that touches `path` what it will find there.
-fn expect(batch: &mut Batch<'_>, finished: u64, path: &Path, now: Option<&Seen>) {
+/// Tells the next intent that touches `path` what it will find there if it puts something else there, and where it finds
+/// what it is about: there, or beside it.
+fn expect(batch: &mut Batch<'_>, finished: u64, path: &Path, stands: Option<&Seen>, ours: Option<&Seen>) {
     let mut at = path.clone();
     for intent in batch.intents().values().filter(|intent| intent.id > finished) {
         let touches = match &intent.action {
@@ -276,34 +296,40 @@ fn expect(batch: &mut Batch<'_>, finished: u64, path: &Path, now: Option<&Seen>)
             Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } => false,
         };
         if touches {
-            batch.edit(intent.id, |intent| find(&mut intent.action, &at, now));
+            batch.edit(intent.id, |intent| find(&mut intent.action, &at, stands, ours));
             return;
         }
     }
 }
 
-fn find(action: &mut Action, at: &Path, now: Option<&Seen>) {
-    let found = now.map(|seen| Seen { path: at.clone(), ..seen.clone() });
+fn find(action: &mut Action, at: &Path, stands: Option<&Seen>, ours: Option<&Seen>) {
+    let stands = stands.map(|seen| Seen { path: at.clone(), ..seen.clone() });
+    // The directory may have another name by now.
+    let beside = |seen: &Seen| at.parent().zip(seen.path.name()).and_then(|(parent, name)| parent.child(name).ok());
+    let ours = ours.map(|seen| Seen { path: beside(seen).unwrap_or_else(|| at.clone()), ..seen.clone() });
     match action {
-        Action::Write { existing, .. } => *existing = found,
+        Action::Write { existing, .. } => *existing = stands,
         Action::Remove { file: seen } | Action::SetModified { node: seen, .. } => {
-            *seen = found.unwrap_or_else(|| Seen { version: None, ..seen.clone() });
+            *seen = ours.unwrap_or_else(|| Seen { version: None, ..seen.clone() });
         }
-        Action::Rename { from, .. } if from.path == *at => *from = found.unwrap_or_else(|| from.clone()),
-        Action::Rename { replaces, .. } => *replaces = found,
+        Action::Rename { from, .. } if from.path == *at => *from = ours.unwrap_or_else(|| from.clone()),
+        Action::Rename { replaces, .. } => *replaces = stands,
         Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } => {}
     }
 }
 
-/// Working copies that began from what was uploaded or moved just now learn where that is.
+/// Working copies that began from what was uploaded, moved or given a time just now learn where that is.
 fn rebase(batch: &mut Batch<'_>, state: &State, action: &Action, outcome: &Outcome, kept: Option<&Seen>) {
     let pending = batch.intents();
     for intent in pending.values() {
         let Action::Write { staged, base: Some(base), .. } = &intent.action else { continue };
         let new = match (base, action, outcome) {
             (Base::Staged { id, .. }, Action::Write { staged: uploaded, .. }, _) if id == uploaded => kept.cloned(),
-            (Base::Remote(seen), Action::Rename { from, to, .. }, Outcome::Moved(entry)) => {
+            (Base::Remote(seen), Action::Rename { from, to, .. }, Outcome::Moved(entry) | Outcome::Copied(entry)) => {
                 moved(seen, from, to, entry)
+            }
+            (Base::Remote(seen), Action::SetModified { node, .. }, Outcome::Stands(entry)) => {
+                retimed(seen, node, entry)
             }
             _ => None,
         };
@@ -319,12 +345,20 @@ fn rebase(batch: &mut Batch<'_>, state: &State, action: &Action, outcome: &Outco
     }
 }
 
-/// Open content follows what moved.
-fn relocate(state: &State, from: &Seen, to: &Path, entry: &Entry) {
-    for content in state.contents.values().filter_map(std::sync::Weak::upgrade) {
-        if let Some(source) = moved(&content.source(), from, to, entry) {
-            content.set_source(source);
+/// Open content follows what moved, or became another version of the same bytes: also for who opens it from now on.
+fn relocate(state: &mut State, now: impl Fn(&Seen) -> Option<Seen>) {
+    let contents: Vec<_> = state.contents.values().filter_map(std::sync::Weak::upgrade).collect();
+    for content in contents {
+        let Some(source) = now(&content.source()) else { continue };
+        let key = ObjectKey::of(&source);
+        content.set_source(source);
+        // Who opened it there before this was known has a content of their own.
+        if let Some(key) = key.filter(|key| state.contents.get(key).is_none_or(|other| other.strong_count() == 0)) {
+            state.contents.insert(key, Arc::downgrade(&content));
         }
+    }
+    for file in state.files.values().filter_map(std::sync::Weak::upgrade) {
+        file.follow(&now);
     }
 }
 
@@ -341,4 +375,10 @@ fn moved(seen: &Seen, from: &Seen, to: &Path, entry: &Entry) -> Option<Seen> {
         Kind::File => None,
         Kind::Directory => Some(Seen { path, ..seen.clone() }),
     }
+}
+
+/// What `seen` is after its time was set, if that is what was set.
+fn retimed(seen: &Seen, node: &Seen, entry: &Entry) -> Option<Seen> {
+    let is_it = seen.path == node.path && seen.version.is_some() && seen.version == node.version;
+    is_it.then(|| Seen::of(node.path.clone(), entry))
 }

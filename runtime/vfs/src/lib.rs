@@ -30,6 +30,7 @@ mod pending;
 mod pins;
 mod remembered;
 mod stale;
+mod unnamed;
 mod upload;
 mod vfs;
 mod view;

@@ -91,6 +91,23 @@ pub(crate) async fn run(volume: Arc<Volume>) {
     }
 }
 
+/// An intent that is being carried out, until that ended, however it did.
+struct Executing<'a> {
+    volume: &'a Volume,
+    intent: &'a Intent,
+}
+
+impl Drop for Executing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.volume.pause(self.intent, Error::internal("a change was given up in the middle by a fault of ours"));
+        }
+        self.volume.state().executing.remove(&self.intent.id);
+        self.volume.wake.notify_one();
+        self.volume.dealt_with.notify_waiters();
+    }
+}
+
 impl Volume {
     /// Tries what failed for good, and what waits, again now.
     pub async fn retry(&self) -> Result<()> {
@@ -166,20 +183,22 @@ impl Volume {
     }
 
     async fn carry_out(self: &Arc<Self>, intent: Intent) {
+        let _executing = Executing { volume: self, intent: &intent };
         let ended = match self.start(&intent).await {
-            Ok(()) => match self.unless_stalled(&intent.action, self.execute(&intent)).await {
-                Ok(outcome) => self.finish(&intent, outcome).await,
-                Err(error) => self.fail(&intent, error).await,
-            },
+            Ok(()) => {
+                // Its sign of life is nobody else's, and each of its requests ends by itself.
+                self.keep_for_readers(&intent.action).await;
+                match self.unless_stalled(&intent.action, self.execute(&intent)).await {
+                    Ok(outcome) => self.finish(&intent, outcome).await,
+                    Err(error) => self.fail(&intent, error).await,
+                }
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = ended {
             tracing::error!(?error, "a step of a change could not be journalled");
             self.pause(&intent, error);
         }
-        self.state().executing.remove(&intent.id);
-        self.wake.notify_one();
-        self.dealt_with.notify_waiters();
     }
 
     /// Gives a change up once nothing was heard of it for too long. One that sends content is heard of whenever it reads
@@ -230,8 +249,10 @@ impl Volume {
         let (_, commit) = self.journal().change(|batch| {
             if let Some(current) = batch.intents().get(&intent.id) {
                 let failure = Some(Failure { message: error.message.clone(), at: Timestamp::now() });
-                // Refused at the first attempt: it did not happen, and can be changed as if it never was tried.
-                let started = intent.started || error.kind == ErrorKind::Internal;
+                // Refused at the first attempt: it did not happen, and can be changed as if it never was tried. What came out
+                // wrong may have happened.
+                let happened = matches!(error.kind, ErrorKind::Internal | ErrorKind::Corrupt);
+                let started = intent.started || happened;
                 batch.put(Intent { failure, started, ..current.clone() });
             }
             Ok(())
@@ -259,7 +280,6 @@ impl Volume {
     }
 
     async fn execute(self: &Arc<Self>, intent: &Intent) -> Result<Outcome> {
-        self.keep_for_readers(&intent.action).await;
         match &intent.action {
             Action::Write { path, staged, existing, .. } => {
                 self.execute_write(intent.id, path, *staged, existing.as_ref()).await
@@ -281,8 +301,20 @@ impl Volume {
             Action::Write { existing, .. } => existing.as_ref(),
             Action::MakeDirectory { .. } | Action::RemoveDirectory { .. } | Action::SetModified { .. } => None,
         };
-        let key = ends.and_then(ObjectKey::of);
-        let content = key.and_then(|key| self.state().contents.get(&key).and_then(Weak::upgrade));
+        let Some(key) = ends.and_then(ObjectKey::of) else { return };
+        let content = {
+            let state = self.state();
+            let content = state.contents.get(&key).and_then(Weak::upgrade);
+            let own = match action {
+                Action::Write { staged, .. } => state.working.get(staged).and_then(|working| working.below.as_ref()),
+                _ => None,
+            };
+            content.filter(|content| {
+                // What an edit began from is fetched piece by piece when it is uploaded.
+                let holders = 1 + usize::from(own.is_some_and(|own| Arc::ptr_eq(own, content)));
+                Arc::strong_count(content) > holders
+            })
+        };
         if let Some(content) = content
             && let Err(error) = content.complete(&self.way()).await
         {
@@ -297,7 +329,9 @@ impl Volume {
                 let step = self.features.modified_step_ns.max(1);
                 Ok(match self.storage.stat(&node.path).await? {
                     // It happened earlier, and the answer was lost.
-                    Some(entry) if entry.modified == Some(modified.truncated(step)) => Outcome::Stands(entry),
+                    Some(entry) if entry.modified == Some(modified.truncated(step)) && entry.size == node.size => {
+                        Outcome::Stands(entry)
+                    }
                     // Another content has its own time.
                     _ => Outcome::Overtaken,
                 })
@@ -587,9 +621,12 @@ impl Volume {
             }
             progress.save(COPIED).await?;
         }
-        self.execute_remove(from).await?;
-        let entry = self.storage.stat(to).await?;
-        Ok(entry.map_or(Outcome::Overtaken, Outcome::Moved))
+        let removed = self.execute_remove(from).await?;
+        Ok(match (self.storage.stat(to).await?, removed) {
+            (Some(entry), Outcome::Gone) => Outcome::Moved(entry),
+            (Some(entry), _) => Outcome::Copied(entry),
+            (None, _) => Outcome::Overtaken,
+        })
     }
 
     async fn try_copy(self: &Arc<Self>, id: u64, from: &Seen, to: &Path, replaces: Option<&Seen>) -> Result<Entry> {

@@ -456,7 +456,13 @@ impl Vfs {
             self.release(id).await;
             return Err(error);
         }
-        let attributes = self.volume.with_kept(&path, file.attributes(), None, patience)?;
+        let attributes = match self.volume.with_kept(&path, file.attributes(), None, patience) {
+            Ok(attributes) => attributes,
+            Err(error) => {
+                self.release(id).await;
+                return Err(error);
+            }
+        };
         let number = self.number(&path, &attributes);
         lock(&self.inodes).set_file(number, &file);
         Ok((number, attributes, id))

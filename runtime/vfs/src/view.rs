@@ -76,7 +76,8 @@ pub(crate) fn resolve(log: &Log, path: &Path) -> Resolved {
         }
     }
     let place = match moved {
-        Some(seen) => Place::Moved(seen),
+        // A directory above it may be about to move as well.
+        Some(seen) => Place::Moved(Seen { path: at, ..seen }),
         None => Place::Remote { path: at, through },
     };
     Resolved { place, modified }
@@ -171,6 +172,13 @@ mod tests {
         let intents = log(vec![write("tmp", 7), rename("tmp", Kind::File, "doc")]);
         assert_eq!(place(&intents, "doc"), Place::Staged { intent: 0, staged: 7 });
         assert_eq!(place(&intents, "tmp"), Place::Absent);
+    }
+
+    #[test]
+    fn a_file_moved_out_of_a_directory_that_is_about_to_move_is_where_the_provider_has_it() {
+        let intents = log(vec![rename("c", Kind::Directory, "d"), rename("d/f", Kind::File, "g")]);
+        assert_eq!(place(&intents, "g"), Place::Moved(seen("c/f", Kind::File)));
+        assert_eq!(place(&intents, "d/f"), Place::Absent);
     }
 
     #[test]

@@ -135,6 +135,8 @@ pub(crate) struct Working {
     /// The content of its base as far as it is here: it stays as long as there may be holes, also when the base is gone
     /// everywhere else.
     pub(crate) below: Option<Arc<Content>>,
+    /// The copy that its base is, kept open, if no intent names this one any more.
+    pub(crate) copy_below: OnceLock<(Arc<Working>, Arc<std::fs::File>)>,
     /// What it was, if it is a file of the cache that was taken over as a whole.
     pub(crate) taken: Option<Taken>,
     /// What its upload made of it: from then on its bytes are that version's and must stay as they are.
@@ -150,6 +152,7 @@ impl Working {
             intent: AtomicU64::new(intent),
             base: Mutex::new(base),
             below: None,
+            copy_below: OnceLock::new(),
             taken: None,
             became: OnceLock::new(),
             sent: AtomicU64::new(0),

@@ -278,3 +278,16 @@ async fn what_a_feed_tells_of_may_be_trusted_for_minutes() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(world.vfs().fresh_for(number, None), Duration::from_secs(300));
 }
+
+#[tokio::test]
+async fn what_others_put_where_a_file_was_copied_away_shows_at_once() {
+    let world = World::new(Can::MOVE, VfsConfig::default()).await;
+    world.write(1, "f", b"mine").await.unwrap();
+    world.drained().await;
+    world.storage.put_after_copy("f", b"theirs");
+    world.vfs().rename((1, "f"), (1, "g"), false).await.unwrap();
+    world.drained().await;
+    assert_eq!(world.read(1, "f").await.unwrap(), b"theirs");
+    assert_eq!(world.read(1, "g").await.unwrap(), b"mine");
+    assert_eq!(world.names(1).await.unwrap(), ["f", "g"]);
+}

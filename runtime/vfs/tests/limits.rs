@@ -1,6 +1,8 @@
 //! What the cache may hold, and who sees it: what does not fit is refused, and mounts of one backend share everything.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use causeway_storage::{Can, ErrorKind, Path};
 use causeway_vfs::{CacheMode, OpenMode, Vfs, VfsConfig, VfsError};
 
@@ -56,11 +58,25 @@ async fn two_mounts_of_one_backend_see_each_others_changes_at_once() {
     world.drained().await;
 }
 
+/// A storage whose `f` has three times the room of one request, and the cache's room several times.
+async fn with_large_file() -> (World, &'static [u8]) {
+    let world = World::new(Can::empty(), at_most(4)).await;
+    let content: &'static [u8] = Box::leak(vec![1; 24 << 20].into_boxed_slice());
+    world.storage.put("f", content).await;
+    (world, content)
+}
+
+/// Everything is done soon, and little more was fetched than this.
+async fn is_done(world: &World, fetched: usize) {
+    let pending = world.volume().drain(Duration::from_secs(60)).await;
+    assert_eq!(pending.changes, 0, "{pending:?}");
+    let read: u64 = world.storage.reads().iter().map(|span| span.size).sum();
+    assert!(read <= fetched as u64 + (8 << 20), "{read}");
+}
+
 #[tokio::test]
 async fn an_edit_is_uploaded_although_its_base_does_not_fit_beside_it() {
-    let world = World::new(Can::empty(), at_most(4)).await;
-    let base: &'static [u8] = Box::leak(vec![1; 8 << 20].into_boxed_slice());
-    world.storage.put("f", base).await;
+    let (world, base) = with_large_file().await;
     let (inode, _) = world.vfs().lookup(1, "f").await.unwrap();
     world.storage.fail_all(true);
     let mode = OpenMode { read: false, write: true, ..OpenMode::default() };
@@ -72,8 +88,19 @@ async fn an_edit_is_uploaded_although_its_base_does_not_fit_beside_it() {
     world.vfs().release(handle).await;
     world.storage.fail_all(false);
     world.volume().retry().await.unwrap();
-    world.drained().await;
+    is_done(&world, base.len()).await;
     let stored = world.storage.stored(&Path::parse("f").unwrap()).await.unwrap();
     assert!(stored[..3 << 20].iter().all(|byte| *byte == 2) && stored[3 << 20..].iter().all(|byte| *byte == 1));
     assert_eq!(stored.len(), base.len());
+}
+
+#[tokio::test]
+async fn a_file_that_is_read_and_does_not_fit_is_removed_all_the_same() {
+    let (world, content) = with_large_file().await;
+    let (inode, _) = world.vfs().lookup(1, "f").await.unwrap();
+    let handle = world.vfs().open(inode, OpenMode { read: true, ..OpenMode::default() }).await.unwrap();
+    world.vfs().unlink(1, "f").await.unwrap();
+    is_done(&world, content.len()).await;
+    assert_eq!(world.storage.stored(&Path::parse("f").unwrap()).await, None);
+    world.vfs().release(handle).await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use causeway_cache::{Cache, Quotas};
 use causeway_native::MemoryStorage;
-use causeway_storage::{Can, ErrorKind, Storage};
+use causeway_storage::{Can, ErrorKind, Storage, Timestamp};
 use causeway_vfs::{OpenMode, ReadBudget, SetAttributes, Vfs, VfsConfig, VfsError, Volume};
 use proptest::prelude::*;
 
@@ -176,6 +176,12 @@ impl Driver for Real {
         })
     }
 
+    fn touch(&mut self, path: &str, seconds: i64) -> Outcome<()> {
+        let modified = Some(Timestamp { seconds, nanoseconds: 0 });
+        let set = SetAttributes { modified, ..SetAttributes::default() };
+        self.run(async { self.vfs().set_attributes(self.number(path).await?, None, set).await.map(drop) })
+    }
+
     fn rename(&mut self, from: &str, to: &str) -> Outcome<()> {
         self.run(async {
             let (from, to) = (self.place(from).await?, self.place(to).await?);
@@ -267,6 +273,13 @@ proptest! {
     #[test]
     fn a_storage_that_can_everything_agrees_in_the_end(ops in toy::ops()) {
         play(&mut Real::new(Can::empty()), &ops);
+    }
+
+    #[test]
+    fn a_storage_whose_versions_contain_the_time_agrees_in_the_end(ops in toy::ops()) {
+        let mut real = Real::new(Can::empty());
+        real.storage.time_versions();
+        play(&mut real, &ops);
     }
 
     #[test]

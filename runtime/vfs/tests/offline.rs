@@ -143,3 +143,59 @@ async fn once_the_last_contact_is_too_long_ago_only_what_was_written_here_is_sho
     is_back(&world).await;
     assert_eq!(stored(&world, "d/new").await, b"written offline");
 }
+
+/// A storage that nobody answers for, `f` written here and its upload tried, and then what another wrote there meanwhile.
+async fn overtaken(before: Option<&'static [u8]>) -> World {
+    let world = World::new(Can::empty(), VfsConfig { cache_mode: CacheMode::Full, ..VfsConfig::default() }).await;
+    if let Some(before) = before {
+        world.storage.put("f", before).await;
+    }
+    assert_eq!(world.names(1).await.unwrap().len(), before.into_iter().count());
+    world.storage.fail_all(true);
+    world.write(1, "f", b"first").await.unwrap();
+    world.until(|volume| volume.pending().last_error.is_some()).await;
+    world.storage.put("f", b"theirs").await;
+    world
+}
+
+/// What is stored but for `f`, which is what the other wrote.
+async fn beside_theirs(world: &World) -> Vec<(String, Vec<u8>)> {
+    is_back(world).await;
+    let mut all = world.storage.everything().await;
+    assert_eq!(all.remove("f").unwrap().unwrap(), b"theirs");
+    assert_eq!(world.read(1, "f").await.unwrap(), b"theirs");
+    let mut beside: Vec<_> = all.into_iter().map(|(name, content)| (name, content.unwrap())).collect();
+    beside.sort_by(|one, other| one.1.cmp(&other.1));
+    beside
+}
+
+#[tokio::test]
+async fn what_was_written_after_a_conflict_came_about_is_kept_beside_theirs_as_well() {
+    for before in [None, Some(b"seen".as_slice())] {
+        let world = overtaken(before).await;
+        world.write(1, "f", b"second").await.unwrap();
+        let beside = beside_theirs(&world).await;
+        let contents: Vec<_> = beside.iter().map(|(_, content)| content.as_slice()).collect();
+        assert_eq!(contents, [b"first".as_slice(), b"second"]);
+        assert!(beside.iter().all(|(name, _)| name.starts_with("f (conflict ")), "{beside:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_after_a_conflict_came_about_removes_what_was_written_here() {
+    for before in [None, Some(b"seen".as_slice())] {
+        let world = overtaken(before).await;
+        world.vfs().unlink(1, "f").await.unwrap();
+        assert_eq!(beside_theirs(&world).await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_rename_after_a_conflict_came_about_moves_what_was_written_here() {
+    for before in [None, Some(b"seen".as_slice())] {
+        let world = overtaken(before).await;
+        world.vfs().rename((1, "f"), (1, "g"), false).await.unwrap();
+        assert_eq!(beside_theirs(&world).await, [("g".to_owned(), b"first".to_vec())]);
+        assert_eq!(world.read(1, "g").await.unwrap(), b"first");
+    }
+}

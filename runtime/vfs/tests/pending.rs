@@ -181,3 +181,27 @@ async fn a_file_that_is_open_is_not_given_up() {
     assert_eq!(give_up(&world, u64::MAX).await, GivenUp::Unknown);
     world.close().await;
 }
+
+#[tokio::test]
+async fn a_change_whose_storage_panicked_is_tried_again() {
+    let mut world = world().await;
+    world.storage.panic_next();
+    world.write(1, "f", b"mine").await.unwrap();
+    world.drained().await;
+    assert_eq!(world.storage.stored(&path("f")).await.unwrap(), b"mine");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn what_came_out_wrong_and_is_removed_is_removed_at_the_provider() {
+    let mut world = world().await;
+    world.storage.misreport_sizes(true);
+    world.write(1, "f", b"mine").await.unwrap();
+    tried(&world).await;
+    world.vfs().unlink(1, "f").await.unwrap();
+    world.storage.misreport_sizes(false);
+    world.volume().retry().await.unwrap();
+    world.drained().await;
+    assert_eq!(world.storage.stored(&path("f")).await, None);
+    world.close().await;
+}

@@ -13,6 +13,9 @@ use causeway_storage::{
     collect,
 };
 
+/// What is made of an answer with content.
+type Alter = fn(Body) -> Body;
+
 #[derive(Debug)]
 pub(crate) struct Faulty {
     inner: Arc<dyn Storage>,
@@ -33,6 +36,16 @@ pub(crate) struct Faulty {
     losing_next: AtomicBool,
     /// Entries carry the MD5 of their content.
     digests: AtomicBool,
+    /// Versions contain the modification time.
+    timed: AtomicBool,
+    /// The next write is a panic.
+    panicking: AtomicBool,
+    /// What is written is said to have another size.
+    misreporting: AtomicBool,
+    /// After the next copy, someone else puts this there.
+    after_copy: Mutex<Option<(&'static str, &'static [u8])>>,
+    /// What becomes of answers with content.
+    altering: Mutex<Option<Alter>>,
     /// What was asked of contents.
     reads: Mutex<Vec<Span>>,
     /// Single entries that were asked for.
@@ -66,6 +79,11 @@ impl Faulty {
             hung: AtomicU64::new(0),
             losing_next: AtomicBool::new(false),
             digests: AtomicBool::new(false),
+            timed: AtomicBool::new(false),
+            panicking: AtomicBool::new(false),
+            misreporting: AtomicBool::new(false),
+            after_copy: Mutex::default(),
+            altering: Mutex::default(),
             reads: Mutex::default(),
             stats: Mutex::default(),
             lists: Mutex::default(),
@@ -254,6 +272,63 @@ impl Faulty {
         self.digests.store(true, Ordering::SeqCst);
     }
 
+    /// The next write panics.
+    pub(crate) fn panic_next(&self) {
+        self.panicking.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on, what is written is said to have another size, or its own.
+    pub(crate) fn misreport_sizes(&self, misreporting: bool) {
+        self.misreporting.store(misreporting, Ordering::SeqCst);
+    }
+
+    /// Right after the next copy, someone else puts content there, past everything.
+    pub(crate) fn put_after_copy(&self, path: &'static str, content: &'static [u8]) {
+        *self.after_copy.lock().unwrap() = Some((path, content));
+    }
+
+    /// From now on, this is made of answers with content, or nothing.
+    pub(crate) fn alter_content(&self, alter: Option<Alter>) {
+        *self.altering.lock().unwrap() = alter;
+    }
+
+    /// From now on, versions contain the modification time, as those of a local file system do.
+    pub(crate) fn time_versions(&self) {
+        self.timed.store(true, Ordering::SeqCst);
+    }
+
+    /// An entry of the storage below as it is shown.
+    fn shown(&self, mut entry: Entry) -> Entry {
+        if self.timed.load(Ordering::SeqCst)
+            && let Some((version, modified)) = entry.version.as_mut().zip(entry.modified)
+        {
+            version.0 = format!("{}@{}.{:09}", version.0, modified.seconds, modified.nanoseconds);
+        }
+        entry
+    }
+
+    /// What was shown as the storage below knows it, if it still is that.
+    async fn known(&self, node: &Node) -> Result<Node> {
+        if node.version.is_none() || !self.timed.load(Ordering::SeqCst) {
+            return Ok(node.clone());
+        }
+        let entry = self.inner.stat(&node.path).await?.ok_or_else(|| Error::not_found(&node.path))?;
+        let version = entry.version.clone();
+        match self.shown(entry).version == node.version {
+            true => Ok(Node { version, ..node.clone() }),
+            false => Err(Error::new(ErrorKind::PreconditionFailed, "it has changed")),
+        }
+    }
+
+    /// The same of what may be replaced.
+    async fn replaced(&self, node: Option<&Node>) -> Result<Option<Node>> {
+        let Some(node) = node else { return Ok(None) };
+        match self.known(node).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Some(node.clone())),
+            known => known.map(Some),
+        }
+    }
+
     /// The spans of content that were asked for so far.
     pub(crate) fn reads(&self) -> Vec<Span> {
         self.reads.lock().unwrap().clone()
@@ -286,7 +361,7 @@ impl Storage for Faulty {
     async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
         self.stats.lock().unwrap().push(path.clone());
         self.check().await?;
-        let mut entry = self.inner.stat(path).await?;
+        let mut entry = self.inner.stat(path).await?.map(|entry| self.shown(entry));
         if self.digests.load(Ordering::SeqCst)
             && let Some(entry) = entry.as_mut().filter(|entry| entry.kind == Kind::File)
         {
@@ -305,26 +380,40 @@ impl Storage for Faulty {
         if cursor.is_some() && self.failing_pages.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable(None), "nobody answers any more"));
         }
-        self.inner.list(directory, cursor).await
+        let page = self.inner.list(directory, cursor).await?;
+        let entries = page.entries.into_iter().map(|entry| self.shown(entry)).collect();
+        Ok(Page { entries, ..page })
     }
 
     async fn read(&self, file: &Node, span: Span) -> Result<Body> {
         self.check().await?;
         self.reads.lock().unwrap().push(span);
-        self.inner.read(file, span).await
+        let body = self.inner.read(&self.known(file).await?, span).await?;
+        let alter = *self.altering.lock().unwrap();
+        Ok(match alter {
+            Some(alter) => alter(body),
+            None => body,
+        })
     }
 
     async fn write(&self, intent: &WriteIntent, content: Arc<dyn Source>, log: Arc<dyn WriteLog>) -> Result<Entry> {
         self.check().await?;
+        assert!(!self.panicking.swap(false, Ordering::SeqCst), "a storage that panics");
         if self.refusing.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Invalid, "the name is not allowed"));
         }
-        self.answer(self.inner.write(intent, content, log).await?)
+        let existing = self.replaced(intent.existing.as_ref()).await?;
+        let written = self.inner.write(&WriteIntent { existing, ..intent.clone() }, content, log).await?;
+        let mut written = self.shown(written);
+        if self.misreporting.load(Ordering::SeqCst) {
+            written.size = written.size.map(|size| size + 1);
+        }
+        self.answer(written)
     }
 
     async fn remove_file(&self, file: &Node) -> Result<()> {
         self.check().await?;
-        self.inner.remove_file(file).await?;
+        self.inner.remove_file(&self.known(file).await?).await?;
         self.prune(&file.path).await;
         self.answer(())
     }
@@ -341,19 +430,27 @@ impl Storage for Faulty {
 
     async fn move_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
         self.check().await?;
-        let moved = self.inner.move_to(from, to, replaces).await?;
+        let replaces = self.replaced(replaces).await?;
+        let moved = self.inner.move_to(&self.known(from).await?, to, replaces.as_ref()).await?;
         self.prune(&from.path).await;
-        self.answer(moved)
+        self.answer(self.shown(moved))
     }
 
     async fn copy_to(&self, from: &Node, to: &Path, replaces: Option<&Node>) -> Result<Entry> {
         self.check().await?;
-        self.answer(self.inner.copy_to(from, to, replaces).await?)
+        let replaces = self.replaced(replaces).await?;
+        let copied = self.inner.copy_to(&self.known(from).await?, to, replaces.as_ref()).await?;
+        let after = self.after_copy.lock().unwrap().take();
+        if let Some((path, content)) = after {
+            self.put(path, content).await;
+        }
+        self.answer(self.shown(copied))
     }
 
     async fn set_modified(&self, node: &Node, modified: Timestamp) -> Result<Entry> {
         self.check().await?;
-        self.answer(self.inner.set_modified(node, modified).await?)
+        let set = self.inner.set_modified(&self.known(node).await?, modified).await?;
+        self.answer(self.shown(set))
     }
 
     async fn room(&self) -> Result<Room> {

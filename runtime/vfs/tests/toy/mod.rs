@@ -61,6 +61,11 @@ pub(crate) enum Op {
         path: usize,
         size: u64,
     },
+    /// The modification time is set.
+    Touch {
+        path: usize,
+        seconds: i64,
+    },
     ReadPath {
         path: usize,
     },
@@ -131,6 +136,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(path, (offset, size, seed))| Op::Edit { path, offset, size, seed }),
         1 => (path(), content()).prop_map(|(path, (offset, size, seed))| Op::Map { path, offset, size, seed }),
         2 => (path(), 0..6000u64).prop_map(|(path, size)| Op::CutPath { path, size }),
+        2 => (path(), 0..1_000_000_000i64).prop_map(|(path, seconds)| Op::Touch { path, seconds }),
         4 => path().prop_map(|path| Op::ReadPath { path }),
         5 => (path(), path()).prop_map(|(from, to)| Op::Rename { from, to }),
         3 => path().prop_map(|path| Op::Unlink { path }),
@@ -180,6 +186,7 @@ pub(crate) trait Driver {
     /// Writes through memory to a range of a file that it has.
     fn map(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Outcome<()>;
     fn cut_path(&mut self, path: &str, size: u64) -> Outcome<()>;
+    fn touch(&mut self, path: &str, seconds: i64) -> Outcome<()>;
     fn rename(&mut self, from: &str, to: &str) -> Outcome<()>;
     fn unlink(&mut self, path: &str) -> Outcome<()>;
     fn make_directory(&mut self, path: &str) -> Outcome<()>;
@@ -423,6 +430,10 @@ fn step(driver: &mut impl Driver, toy: &mut Toy, op: &Op) {
             if agreed(op, driver.cut_path(PATHS[*path], *size), content.is_some()).is_some() {
                 content.unwrap().borrow_mut().resize(*size as usize, 0);
             }
+        }
+        Op::Touch { path, seconds } => {
+            let path = PATHS[*path];
+            agreed(op, driver.touch(path, *seconds), toy.tree.contains_key(path));
         }
         Op::ReadPath { path } => {
             if toy.is_directory(PATHS[*path]) {
