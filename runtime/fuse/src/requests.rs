@@ -407,8 +407,8 @@ impl Filesystem for Requests {
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (mode, serving) = (open_mode(flags), self.serving.clone());
         self.answer(move |vfs| async move {
-            let failed = match vfs.open(ino.0, mode).await {
-                Ok(handle) => serving.opened(&vfs, ino.0, handle, mode.write, reply).await,
+            let failed = match vfs.open(ino.0, OpenMode { truncate: false, ..mode }).await {
+                Ok(handle) => serving.opened(&vfs, ino.0, handle, mode, reply).await,
                 Err(error) => Err((reply, error)),
             };
             if let Err((reply, error)) = failed {

@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
 use causeway_vfs::{CacheMode, Close, VfsConfig};
 
@@ -151,6 +152,73 @@ fn what_changes_at_the_provider_is_a_new_file_and_its_readers_keep_the_old() {
     ground.put("f", b"theirs, the second");
     assert_eq!(fs::read(&path).unwrap(), b"theirs, the second");
     assert_eq!(all_of(&mut reader), Content(b"theirs, the first".to_vec()));
+}
+
+/// Cuts a file by its path: not even the kernel has a handle of it.
+fn cut_path(directory: &Path, name: &str, size: u64) {
+    python(directory, &format!("import os; os.truncate('{name}', {size})"));
+}
+
+/// What is written while an upload is under way goes to another file than the one that the kernel reads.
+#[test]
+fn what_is_changed_while_an_upload_waits_is_what_later_readers_and_writers_have() {
+    for is_cut in [false, true] {
+        let mut ground = with_file(b"the first content");
+        let (path, second) = (ground.mount().join("f"), ground.mount_again());
+        let mut reader = File::open(&path).unwrap();
+        ground.fail();
+        OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"THE", 0).unwrap();
+        ground.tried();
+        let wanted = if is_cut {
+            cut_path(&ground.mount(), "f", 9);
+            b"THE first".to_vec()
+        } else {
+            OpenOptions::new().write(true).open(second.join("f")).unwrap().write_all_at(b"FIRST", 4).unwrap();
+            b"THE FIRST content".to_vec()
+        };
+        assert_eq!(fs::read(&path).map(Content).unwrap(), Content(wanted.clone()), "is cut: {is_cut}");
+        ground.recover();
+        ground.drain();
+        assert_eq!(ground.stored("f").map(Content), Some(Content(wanted.clone())), "is cut: {is_cut}");
+        assert_eq!(all_of(&mut reader), Content(b"THE first content".to_vec()), "the reader keeps what it opened");
+        OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"our", 0).unwrap();
+        ground.drain();
+        let wanted = [b"our", &wanted[3..]].concat();
+        assert_eq!(ground.stored("f").map(Content), Some(Content(wanted)), "is cut: {is_cut}");
+        drop(reader);
+    }
+}
+
+#[test]
+fn writers_on_two_mounts_lose_nothing_although_an_upload_came_between() {
+    let mut ground = with_file(b"here there");
+    let (path, second) = (ground.mount().join("f"), ground.mount_again());
+    let reader = File::open(&path).unwrap();
+    ground.fail();
+    let there = OpenOptions::new().write(true).open(second.join("f")).unwrap();
+    there.write_all_at(b"t", 5).unwrap();
+    // A copy of the handle that is closed: what was written so far may be uploaded.
+    drop(there.try_clone().unwrap());
+    ground.tried();
+    let here = OpenOptions::new().write(true).open(&path).unwrap();
+    here.write_all_at(b"HERE", 0).unwrap();
+    there.write_all_at(b"THERE", 5).unwrap();
+    drop((here, there));
+    ground.recover();
+    ground.drain();
+    assert_eq!(ground.stored("f").map(Content), Some(Content(b"HERE THERE".to_vec())));
+    drop(reader);
+}
+
+#[test]
+fn a_close_that_is_made_to_wait_for_the_upload_does_so_although_the_kernel_serves_readers() {
+    let ground = with_file(b"content");
+    let path = ground.mount().join("f");
+    let mut reader = File::open(&path).unwrap();
+    ground.reconfigure(|config| VfsConfig { close: Close::Uploaded, ..config });
+    fs::write(&path, "written").unwrap();
+    assert_eq!(ground.stored("f").unwrap(), b"written");
+    assert_eq!(all_of(&mut reader), Content(b"written".to_vec()));
 }
 
 #[test]

@@ -9,8 +9,12 @@
 //!
 //! What is written to a lent file is not seen here. Its size and time are the file's own, and its handles count as writing
 //! until they are closed. A file that was taken over and not written to is given back as the version that it was.
+//!
+//! So what the path shows can come to lie in another file than the one that the kernel has. Who opens it then is not given
+//! to the kernel: the number is left to those who have it open, and the path gets another.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -44,11 +48,22 @@ impl Volume {
         Some(lent)
     }
 
-    /// Makes a lent file the working copy to which this handle writes. False if it cannot be: nothing happened then.
-    pub(crate) async fn take_over(self: &Arc<Self>, file: &Arc<OpenFile>, handle: u64) -> Result<bool, VfsError> {
+    /// Makes a lent file the working copy to which this handle writes, if it is the one that the kernel has, where that is
+    /// given. False if it cannot be: nothing happened then.
+    pub(crate) async fn take_over(
+        self: &Arc<Self>,
+        file: &Arc<OpenFile>,
+        handle: u64,
+        lent: Option<u64>,
+    ) -> Result<bool, VfsError> {
         let (commit, object) = {
             let mut state = self.state();
             let mut inner = file.lock();
+            if let Some(lent) = lent
+                && !inner.held.lies_in(lent)
+            {
+                return Ok(false);
+            }
             let content = match &inner.held {
                 Held::Working { working, .. } if working.staged.is_passed() && self.is_open_to(&state, working) => {
                     state.writing.entry(working.staged.id()).or_default().insert(handle);
@@ -88,9 +103,13 @@ impl Volume {
         Ok(true)
     }
 
-    /// Sends whoever opens the path from now on to a file of its own; those who have this one open keep it as it is.
+    /// Sends whoever opens the path from now on to a file of its own; those who have this one open keep it as it is. Not
+    /// where any but one of them go through us: they could write to it, and would not see what is written to the other.
     pub(crate) fn leave(&self, file: &Arc<OpenFile>) {
         let mut state = self.state();
+        if file.handles() > file.lent.load(Ordering::SeqCst) + 1 {
+            return;
+        }
         let path = file.lock().path.clone();
         if state.files.get(&path).is_some_and(|open| std::ptr::eq(open.as_ptr(), Arc::as_ptr(file))) {
             state.files.remove(&path);
@@ -125,6 +144,17 @@ impl Volume {
     }
 }
 
+impl Held {
+    /// Whether all of it lies in the file of this number in the cache's directory.
+    fn lies_in(&self, inode: u64) -> bool {
+        let metadata = match self {
+            Held::Clean { content, .. } => content.object.open_file().and_then(|file| Ok(file.metadata()?)),
+            Held::Working { file, .. } => file.metadata().map_err(causeway_storage::Error::from),
+        };
+        metadata.is_ok_and(|metadata| metadata.ino() == inode)
+    }
+}
+
 fn is_untouched(working: &Working, taken: &Taken) -> bool {
     working.staged.size() == taken.size && working.staged.modified() == taken.modified
 }
@@ -135,9 +165,14 @@ impl OpenFile {
         self.lent.load(Ordering::SeqCst) > 0
     }
 
-    /// One more handle is served without us.
-    pub(crate) fn lent_again(&self) {
-        self.lent.fetch_add(1, Ordering::SeqCst);
+    /// One more handle is served without us, if this is the file that the kernel has.
+    pub(crate) fn lent_again(&self, lent: u64) -> bool {
+        let inner = self.lock();
+        let is_lent = inner.held.lies_in(lent);
+        if is_lent {
+            self.lent.fetch_add(1, Ordering::SeqCst);
+        }
+        is_lent
     }
 
     /// A handle that was served without us is closed.

@@ -407,20 +407,31 @@ impl Vfs {
         Some(lent)
     }
 
-    /// A handle of a number whose file is lent is served by the kernel as well. One that writes takes the file over first;
-    /// where that cannot be, the answer is no, the handle is released, and the kernel has to look the name up again.
-    pub async fn join_lent(&self, number: u64, handle: u64) -> Result<bool, VfsError> {
+    /// A handle of a number that the kernel serves from the file of this number in the cache's directory is served by it as
+    /// well. One that writes takes the file over first; where that cannot be, or what the path shows lies elsewhere by now,
+    /// the answer is no, the handle is released, and the kernel has to look the name up again.
+    pub async fn join_lent(&self, number: u64, handle: u64, lent: u64) -> Result<bool, VfsError> {
         let open = self.handle(handle)?;
-        if open.mode.write && !self.volume.take_over(&open.file, handle).await? {
-            self.volume.leave(&open.file);
-            lock(&self.inodes).detach_number(number);
-            drop(open);
-            self.release(handle).await;
-            return Ok(false);
+        let joins = match open.mode.write {
+            false => true,
+            // What the kernel writes is not seen here: no close could wait for its upload.
+            true if self.config().close_uploads() => false,
+            true => {
+                let taken = self.volume.take_over(&open.file, handle, Some(lent)).await?;
+                if !taken {
+                    self.volume.leave(&open.file);
+                }
+                taken
+            }
+        };
+        if joins && open.file.lent_again(lent) {
+            open.is_lent.store(true, Ordering::SeqCst);
+            return Ok(true);
         }
-        open.file.lent_again();
-        open.is_lent.store(true, Ordering::SeqCst);
-        Ok(true)
+        lock(&self.inodes).detach_number(number);
+        drop(open);
+        self.release(handle).await;
+        Ok(false)
     }
 
     /// Makes a file, or opens the one that is there unless it must be new: its number, counted, and a handle.
