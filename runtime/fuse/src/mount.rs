@@ -68,7 +68,7 @@ impl Mounted {
 
     /// Takes it off its mount point at once. Handles that are open go on until they are closed.
     pub fn unmount(&self) -> io::Result<()> {
-        if *self.ended.borrow() || !self.is_ours()? {
+        if !self.is_ours()? {
             return Ok(());
         }
         Ok(rustix::mount::unmount(&self.point, UnmountFlags::DETACH)?)
@@ -88,10 +88,14 @@ impl Mounted {
 
     /// Whether what is mounted there is this mount, and not another that took its place.
     fn is_ours(&self) -> io::Result<bool> {
-        use std::os::unix::fs::MetadataExt;
-        match std::fs::symlink_metadata(&self.point) {
-            Ok(metadata) => Ok(metadata.dev() == self.device),
-            // A session that died leaves its mount behind: that is ours to take away.
+        if self.has_ended() {
+            // A session that died leaves its mount behind: that is ours to take away. Its number may be another's by now, and
+            // its attributes may be remembered, so this asks what only a session can answer.
+            return Ok(matches!(rustix::fs::statfs(&self.point), Err(rustix::io::Errno::NOTCONN)));
+        }
+        match device_of(&self.point) {
+            Ok(device) => Ok(device == self.device),
+            // It dies at this moment.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
