@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use causeway_vfs::{Forgotten, Vfs};
+use causeway_vfs::{Forgotten, Listener, Vfs};
 use fuser::{BackingId, Config, INodeNo, Notifier, Session, SessionACL};
 use rustix::mount::{MountFlags, UnmountFlags};
 use tokio::sync::watch;
@@ -152,7 +152,9 @@ fn start(vfs: Arc<Vfs>, device: OwnedFd, point: &Path, options: &MountOptions) -
         tracing::info!(mount = %point.display(), reason, "cached files are read through this program");
     }
     let (ending, ended) = watch::channel(false);
-    runtime.spawn(forget(vfs, session.notifier(), ended.clone()));
+    // Heard from before the first request is answered.
+    let listener = vfs.volume().listen();
+    runtime.spawn(forget(vfs, listener, session.notifier(), ended.clone()));
     let name = point.display().to_string();
     std::thread::Builder::new().name("fuse-session".into()).spawn(move || {
         if let Err(error) = session.run() {
@@ -173,8 +175,7 @@ fn probe(vfs: &Vfs, device: &OwnedFd) -> io::Result<()> {
 
 /// Lets the kernel forget what is not as it was shown. From a thread that answers nothing: the kernel holds locks of
 /// requests under way while it forgets.
-async fn forget(vfs: Arc<Vfs>, notifier: Notifier, mut ended: watch::Receiver<bool>) {
-    let mut listener = vfs.volume().listen();
+async fn forget(vfs: Arc<Vfs>, mut listener: Listener, notifier: Notifier, mut ended: watch::Receiver<bool>) {
     let vfs = Arc::downgrade(&vfs);
     loop {
         let stale = tokio::select! {

@@ -177,13 +177,17 @@ impl Filesystem for Requests {
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (look, name) = (self.look, text(name));
         self.answer(move |vfs| async move {
+            let names = vfs.names();
             match async { vfs.lookup(parent.0, name.as_ref().map_err(Clone::clone)?).await }.await {
                 Ok((number, shown)) => {
                     reply.entry(&vfs.fresh_for(number, None), &look.attributes(number, &shown), Generation(0));
                 }
                 // That nothing is there is remembered as well.
                 Err(VfsError::Storage(error)) if error.kind == ErrorKind::NotFound => {
-                    let trust = vfs.fresh_for(parent.0, name.as_deref().ok());
+                    // One that came while it was looked for was told before the kernel knew that there was none.
+                    let is_current = names == vfs.names();
+                    let fresh = vfs.fresh_for(parent.0, name.as_deref().ok());
+                    let trust = if is_current { fresh } else { Duration::ZERO };
                     reply.entry(&trust, &look.attributes(NOTHING, &Attributes::default()), Generation(0));
                 }
                 Err(error) => reply.error(told(&error)),

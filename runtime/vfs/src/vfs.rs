@@ -737,7 +737,8 @@ impl Vfs {
         }
     }
 
-    fn names(&self) -> u64 {
+    /// Rises with every change of names that a kernel has to hear of.
+    pub fn names(&self) -> u64 {
         self.volume.names.load(Ordering::SeqCst)
     }
 
