@@ -9,7 +9,7 @@ use std::path::Path;
 use causeway_vfs::{CacheMode, Close, VfsConfig};
 
 mod ground;
-use ground::{Content, Ground, pattern, python};
+use ground::{Content, Ground, pattern, python, soon};
 
 /// A mount on which `f` has this content, complete in the cache and at the storage, and open nowhere.
 fn with_file(content: &[u8]) -> Ground {
@@ -54,7 +54,9 @@ fn a_file_that_is_not_complete_is_read_through_us() {
 #[test]
 fn where_a_close_waits_for_the_upload_files_are_read_through_us() {
     let ground = with_file(b"content");
+    assert_eq!(ground.no_lending(), None);
     ground.reconfigure(|config| VfsConfig { close: Close::Uploaded, ..config });
+    assert_eq!(ground.no_lending(), Some("a close waits for the upload"));
     let file = File::open(ground.mount().join("f")).unwrap();
     assert!(!is_read_by_the_kernel(ground, &file));
 }
@@ -208,6 +210,46 @@ fn writers_on_two_mounts_lose_nothing_although_an_upload_came_between() {
     ground.drain();
     assert_eq!(ground.stored("f").map(Content), Some(Content(b"HERE THERE".to_vec())));
     drop(reader);
+}
+
+// semantics: Two mounts of one backend see each other's content at once, and names, sizes and times within a second.
+#[test]
+fn two_mounts_see_each_others_content_at_once_and_the_rest_soon_whoever_writes() {
+    let mut ground = with_file(b"0");
+    let (first, second) = (ground.mount(), ground.mount_again());
+    fs::metadata(second.join("new")).unwrap_err();
+    fs::write(first.join("new"), "new").unwrap();
+    soon(|| fs::read(second.join("new")).is_ok_and(|content| content == b"new"));
+    let shown =
+        |root: &Path| fs::metadata(root.join("f")).map(|shown| (shown.len(), shown.modified().unwrap())).unwrap();
+    // First the kernel writes by itself, then we do.
+    for reader in [Some(File::open(first.join("f")).unwrap()), None] {
+        let mut writer = OpenOptions::new().append(true).open(first.join("f")).unwrap();
+        for _ in 0..2 {
+            let before = shown(&second).0;
+            writer.write_all(b"more").unwrap();
+            soon(|| shown(&second) == shown(&first));
+            assert_eq!(shown(&second).0, before + 4);
+        }
+        // Last, since to read makes a kernel ask for the time of access, and all else with it.
+        writer.write_all(b"end").unwrap();
+        assert!(fs::read(second.join("f")).unwrap().ends_with(b"moreend"));
+        drop((reader, writer));
+    }
+}
+
+#[test]
+fn who_writes_where_there_is_no_room_is_not_left_to_the_kernel() {
+    let ground = with_file(&pattern(1, 1 << 20));
+    let reader = File::open(ground.mount().join("f")).unwrap();
+    let mut waits = File::create(ground.mount().join("waits")).unwrap();
+    ground.fail();
+    waits.write_all(&pattern(2, 3 << 20)).unwrap();
+    ground.reconfigure(|config| VfsConfig { cache_max_size: Some(4 << 20), ..config });
+    let writer = OpenOptions::new().write(true).open(ground.mount().join("f")).unwrap();
+    ground.abort();
+    writer.write_all_at(b"unseen", 0).unwrap_err();
+    reader.read_exact_at(&mut [0; 4], 0).unwrap();
 }
 
 #[test]

@@ -8,7 +8,9 @@
 //! the writer is sent to the path anew, and those who read go on with the version that they opened, as after a rename.
 //!
 //! What is written to a lent file is not seen here. Its size and time are the file's own, and its handles count as writing
-//! until they are closed. A file that was taken over and not written to is given back as the version that it was.
+//! until they are closed. It cannot be refused either, however full the disk is by then: who opens to write where there is no
+//! room is not left to the kernel, and nothing stops those who were before. A file that was taken over and not written to is
+//! given back as the version that it was.
 //!
 //! So what the path shows can come to lie in another file than the one that the kernel has. Who opens it then is not given
 //! to the kernel: the number is left to those who have it open, and the path gets another.
@@ -24,6 +26,10 @@ use causeway_storage::Timestamp;
 use crate::VfsError;
 use crate::file::{Held, OpenFile, blocking};
 use crate::volume::{Volume, Working};
+
+/// Room that there has to be for what the kernel may write by itself, which it cannot be refused later: that of a largest
+/// write through us.
+const UNSEEN_BYTES: u64 = 1 << 20;
 
 /// What a file was when it was taken over.
 #[derive(Clone, Debug)]
@@ -46,6 +52,19 @@ impl Volume {
         let lent = content.object.open_file().ok()?;
         file.lent.fetch_add(1, Ordering::SeqCst);
         Some(lent)
+    }
+
+    /// Whether there is room for a handle to write unseen.
+    pub(crate) async fn has_room_unseen(&self) -> bool {
+        let scope = self.scope.clone();
+        self.scope.try_admit(UNSEEN_BYTES) || blocking(move || Ok(scope.admit(UNSEEN_BYTES)?)).await.is_ok()
+    }
+
+    /// Whether the kernel may be writing to a working copy by itself.
+    pub(crate) fn is_written_unseen(&self, staged: u64) -> bool {
+        let state = self.state();
+        let is_passed = state.working.get(&staged).is_some_and(|working| working.staged.is_passed());
+        is_passed && state.writing.contains_key(&staged)
     }
 
     /// Makes a lent file the working copy to which this handle writes, if it is the one that the kernel has, where that is

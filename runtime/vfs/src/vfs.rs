@@ -394,11 +394,16 @@ impl Vfs {
         Ok(id)
     }
 
+    /// Why the kernel is given no file to read by itself, if it is given none.
+    pub fn no_lending(&self) -> Option<&'static str> {
+        let config = self.config();
+        (config.close_uploads() && !config.read_only).then_some("a close waits for the upload")
+    }
+
     /// The cached file behind a handle that only reads, if the kernel may read it by itself: all of a version is there, and
     /// no close has to wait for an upload of what is written unseen. The handle counts as lent from then on.
     pub fn lend(&self, handle: u64) -> Option<File> {
-        let config = self.config();
-        if config.close_uploads() && !config.read_only {
+        if self.no_lending().is_some() {
             return None;
         }
         let open = self.handle(handle).ok()?;
@@ -414,8 +419,8 @@ impl Vfs {
         let open = self.handle(handle)?;
         let joins = match open.mode.write {
             false => true,
-            // What the kernel writes is not seen here: no close could wait for its upload.
-            true if self.config().close_uploads() => false,
+            // What the kernel writes is not seen here: no close could wait for its upload, and nobody could refuse it.
+            true if self.config().close_uploads() || !self.volume.has_room_unseen().await => false,
             true => {
                 let taken = self.volume.take_over(&open.file, handle, Some(lent)).await?;
                 if !taken {
@@ -426,6 +431,9 @@ impl Vfs {
         };
         if joins && open.file.lent_again(lent) {
             open.is_lent.store(true, Ordering::SeqCst);
+            if open.mode.write {
+                self.volume.announce_written(&open.file);
+            }
             return Ok(true);
         }
         lock(&self.inodes).detach_number(number);
@@ -557,6 +565,9 @@ impl Vfs {
             let file = open.file.clone();
             if open.is_lent.load(Ordering::SeqCst) {
                 file.returned();
+                if open.mode.write {
+                    self.volume.announce_written(&file);
+                }
             }
             // Else what it read could not be put away.
             drop(open);

@@ -106,6 +106,10 @@ impl Ground {
         self.mounted.no_passthrough().map(str::to_owned)
     }
 
+    pub(crate) fn no_lending(&self) -> Option<&'static str> {
+        self.vfs.no_lending()
+    }
+
     /// Behaves otherwise from now on.
     pub(crate) fn reconfigure(&self, change: impl FnOnce(VfsConfig) -> VfsConfig) {
         self.vfs.reconfigure(change(self.vfs.config()));
@@ -285,6 +289,16 @@ pub(crate) fn pattern(seed: u64, size: usize) -> Vec<u8> {
     }
     bytes.truncate(size);
     bytes
+}
+
+/// Waits until something is so: a few times the second that is promised at most, for the sake of a machine that is busy.
+#[track_caller]
+pub(crate) fn soon(is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it did not come about");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Fails whoever waits in the mount when the test's time is over.
