@@ -534,6 +534,11 @@ impl Vfs {
         }
     }
 
+    /// Whether the cache has room for so many bytes more, as things are.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.volume.scope.try_admit(bytes)
+    }
+
     /// Writes all of `bytes`.
     pub async fn write(&self, handle: u64, offset: u64, bytes: Vec<u8>) -> Result<(), VfsError> {
         let open = self.writable(handle)?;
