@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use causeway_vfs::{Forgotten, Vfs};
+use causeway_vfs::{Forgotten, Listener, Vfs};
 use fuser::{BackingId, Config, INodeNo, Notifier, Session, SessionACL};
 use rustix::mount::{MountFlags, UnmountFlags};
 use tokio::sync::watch;
@@ -68,7 +68,7 @@ impl Mounted {
 
     /// Takes it off its mount point at once. Handles that are open go on until they are closed.
     pub fn unmount(&self) -> io::Result<()> {
-        if *self.ended.borrow() || !self.is_ours()? {
+        if !self.is_ours()? {
             return Ok(());
         }
         Ok(rustix::mount::unmount(&self.point, UnmountFlags::DETACH)?)
@@ -88,10 +88,14 @@ impl Mounted {
 
     /// Whether what is mounted there is this mount, and not another that took its place.
     fn is_ours(&self) -> io::Result<bool> {
-        use std::os::unix::fs::MetadataExt;
-        match std::fs::symlink_metadata(&self.point) {
-            Ok(metadata) => Ok(metadata.dev() == self.device),
-            // A session that died leaves its mount behind: that is ours to take away.
+        if self.has_ended() {
+            // A session that died leaves its mount behind: that is ours to take away. Its number may be another's by now, and
+            // its attributes may be remembered, so this asks what only a session can answer.
+            return Ok(matches!(rustix::fs::statfs(&self.point), Err(rustix::io::Errno::NOTCONN)));
+        }
+        match device_of(&self.point) {
+            Ok(device) => Ok(device == self.device),
+            // It dies at this moment.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -148,7 +152,9 @@ fn start(vfs: Arc<Vfs>, device: OwnedFd, point: &Path, options: &MountOptions) -
         tracing::info!(mount = %point.display(), reason, "cached files are read through this program");
     }
     let (ending, ended) = watch::channel(false);
-    runtime.spawn(forget(vfs, session.notifier(), ended.clone()));
+    // Heard from before the first request is answered.
+    let listener = vfs.volume().listen();
+    runtime.spawn(forget(vfs, listener, session.notifier(), ended.clone()));
     let name = point.display().to_string();
     std::thread::Builder::new().name("fuse-session".into()).spawn(move || {
         if let Err(error) = session.run() {
@@ -169,8 +175,7 @@ fn probe(vfs: &Vfs, device: &OwnedFd) -> io::Result<()> {
 
 /// Lets the kernel forget what is not as it was shown. From a thread that answers nothing: the kernel holds locks of
 /// requests under way while it forgets.
-async fn forget(vfs: Arc<Vfs>, notifier: Notifier, mut ended: watch::Receiver<bool>) {
-    let mut listener = vfs.volume().listen();
+async fn forget(vfs: Arc<Vfs>, mut listener: Listener, notifier: Notifier, mut ended: watch::Receiver<bool>) {
     let vfs = Arc::downgrade(&vfs);
     loop {
         let stale = tokio::select! {

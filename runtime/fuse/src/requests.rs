@@ -3,7 +3,8 @@
 //! What can be answered at once is answered on the thread that read the request, without a change of thread and, for reads
 //! and writes, without another copy: it waits for the local disk at most. Everything else becomes a task and holds nobody
 //! up. A write that becomes one waits for its turn first: its bytes are in memory, so no more than [`WRITES`] of them are
-//! taken from the kernel at a time.
+//! taken from the kernel at a time. Those before it may wait long for room in the cache, and whoever waited for them would
+//! read no other request: so a write that finds neither a turn nor room is refused.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -22,7 +23,7 @@ use fuser::{
 };
 use rustix::fs::{OFlags, XattrFlags};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::errno::errno;
 use crate::serving::Serving;
@@ -38,6 +39,12 @@ const READS: usize = 32;
 
 /// Writes taken from the kernel at a time: 16 MiB of content.
 const WRITES: usize = 16;
+
+/// Writes taken from the kernel at a time before which privileges are taken away: 4 MiB of content.
+const PRIVILEGED: usize = 4;
+
+/// Who waits for the turn of a write looks so often whether it is room that those before it wait for.
+const TURN: Duration = Duration::from_millis(20);
 
 /// The largest write: the most that the kernel sends by default.
 const LARGEST_WRITE: u32 = 1 << 20;
@@ -59,6 +66,7 @@ pub(crate) struct Requests {
     at_once: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    privileged: Arc<Semaphore>,
     serving: Arc<Serving>,
 }
 
@@ -79,8 +87,9 @@ impl Requests {
     pub(crate) fn new(vfs: Arc<Vfs>, runtime: Handle, uid: u32, gid: u32, serving: Arc<Serving>) -> Requests {
         let look = Look { uid, gid, since: SystemTime::now() };
         let turns = |turns| Arc::new(Semaphore::new(turns));
-        let (at_once, reads, writes) = (turns(AT_ONCE), turns(READS), turns(WRITES));
-        Requests { vfs, runtime, look, at_once, reads, writes, serving }
+        let (at_once, reads) = (turns(AT_ONCE), turns(READS));
+        let (writes, privileged) = (turns(WRITES), turns(PRIVILEGED));
+        Requests { vfs, runtime, look, at_once, reads, writes, privileged, serving }
     }
 
     /// Answers at once if nothing has to be waited for, else from a task, in turn.
@@ -105,6 +114,22 @@ impl Requests {
             (true, _) => None,
             (false, true) => Some(Errno::EOPNOTSUPP),
             (false, false) => Some(Errno::ENOSYS),
+        }
+    }
+
+    /// The turn of a write; none where the cache has no room, which those who have the turns may wait for.
+    fn turn(&self, turns: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(turn) = turns.clone().try_acquire_owned() {
+                return Some(turn);
+            }
+            if !self.vfs.has_room(u64::from(LARGEST_WRITE)) {
+                return None;
+            }
+            let waiting = async { tokio::time::timeout(TURN, turns.clone().acquire_owned()).await };
+            if let Ok(Ok(turn)) = self.runtime.block_on(waiting) {
+                return Some(turn);
+            }
         }
     }
 
@@ -159,12 +184,16 @@ impl Filesystem for Requests {
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
-            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
         ];
         for flag in wanted {
             if config.add_capabilities(flag).is_err() {
                 tracing::debug!(?flag, "the kernel does not offer this");
             }
+        }
+        if config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP).is_err() {
+            tracing::warn!(
+                "this kernel is older than Linux 6.6: shared mappings of files on the mount fail with ENODEV"
+            );
         }
         // The files that it reads by itself lie on a file system that stands on no other.
         if config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok() && config.set_max_stack_depth(1).is_ok() {
@@ -177,13 +206,17 @@ impl Filesystem for Requests {
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (look, name) = (self.look, text(name));
         self.answer(move |vfs| async move {
+            let names = vfs.names();
             match async { vfs.lookup(parent.0, name.as_ref().map_err(Clone::clone)?).await }.await {
                 Ok((number, shown)) => {
                     reply.entry(&vfs.fresh_for(number, None), &look.attributes(number, &shown), Generation(0));
                 }
                 // That nothing is there is remembered as well.
                 Err(VfsError::Storage(error)) if error.kind == ErrorKind::NotFound => {
-                    let trust = vfs.fresh_for(parent.0, name.as_deref().ok());
+                    // One that came while it was looked for was told before the kernel knew that there was none.
+                    let is_current = names == vfs.names();
+                    let fresh = vfs.fresh_for(parent.0, name.as_deref().ok());
+                    let trust = if is_current { fresh } else { Duration::ZERO };
                     reply.entry(&trust, &look.attributes(NOTHING, &Attributes::default()), Generation(0));
                 }
                 Err(error) => reply.error(told(&error)),
@@ -407,8 +440,8 @@ impl Filesystem for Requests {
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (mode, serving) = (open_mode(flags), self.serving.clone());
         self.answer(move |vfs| async move {
-            let failed = match vfs.open(ino.0, mode).await {
-                Ok(handle) => serving.opened(&vfs, ino.0, handle, mode.write, reply).await,
+            let failed = match vfs.open(ino.0, OpenMode { truncate: false, ..mode }).await {
+                Ok(handle) => serving.opened(&vfs, ino.0, handle, mode, reply).await,
                 Err(error) => Err((reply, error)),
             };
             if let Err((reply, error)) = failed {
@@ -511,9 +544,9 @@ impl Filesystem for Requests {
             Some(Err(error)) => return reply.error(told(&error)),
             None => {}
         }
-        let Ok(turn) = self.runtime.block_on(self.writes.clone().acquire_owned()) else {
-            return reply.error(Errno::EIO);
-        };
+        // Those that may have to ask the provider first take turns of their own: nobody else waits for it.
+        let turns = if is_privileged { &self.privileged } else { &self.writes };
+        let Some(turn) = self.turn(turns) else { return reply.error(Errno::ENOSPC) };
         let (vfs, bytes) = (self.vfs.clone(), data.to_vec());
         self.runtime.spawn(async move {
             if is_privileged && let Err(error) = vfs.drop_privileges(ino.0).await {

@@ -9,10 +9,12 @@
 //! date, and mapping a file into memory works all the same.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use causeway_vfs::{Vfs, VfsError};
+use causeway_vfs::{OpenMode, SetAttributes, Vfs, VfsError};
 use fuser::{BackingId, FileHandle, FopenFlags, ReplyOpen};
 
 /// The kinds of the numbers that are open.
@@ -34,15 +36,23 @@ enum Kind {
     /// Every handle goes through us: so many.
     Through(usize),
     /// The kernel serves every handle: so many, from this file.
-    Alone(usize, Arc<BackingId>),
+    Alone(usize, Lent),
+}
+
+/// A file of the cache that the kernel has.
+#[derive(Clone, Debug)]
+struct Lent {
+    backing: Arc<BackingId>,
+    /// The file's own number, by which it is told from another that holds what the path shows by now.
+    inode: u64,
 }
 
 /// What to do with a handle.
 enum Turn {
     Through,
-    Alone(Arc<BackingId>),
+    Alone(Lent),
     /// The kernel serves the others of this number.
-    Join(Arc<BackingId>),
+    Join(Lent),
 }
 
 impl Passthrough {
@@ -71,30 +81,39 @@ impl Serving {
         &self.passthrough
     }
 
-    /// Answers an open.
+    /// Answers an open; `handle` was not cut yet.
     pub(crate) async fn opened(
         &self,
         vfs: &Vfs,
         number: u64,
         handle: u64,
-        writes: bool,
+        mode: OpenMode,
         reply: ReplyOpen,
     ) -> Result<(), (ReplyOpen, VfsError)> {
+        let turn = self.turn(vfs, number, handle, mode.write || mode.truncate, &reply);
+        let mut ready = match &turn {
+            Turn::Join(lent) => vfs.join_lent(number, handle, lent.inode).await,
+            Turn::Through | Turn::Alone(_) => Ok(true),
+        };
+        // Not before: those whose file this is not would find theirs emptied, and what is written then elsewhere.
+        if mode.truncate && matches!(ready, Ok(true)) {
+            let cut = SetAttributes { size: Some(0), ..SetAttributes::default() };
+            ready = vfs.set_attributes(number, Some(handle), cut).await.map(|_| true);
+        }
         let shown = FileHandle(handle);
-        match self.turn(vfs, number, handle, writes, &reply) {
-            Turn::Through => reply.opened(shown, FopenFlags::FOPEN_DIRECT_IO),
-            Turn::Alone(file) => reply.opened_passthrough(shown, FopenFlags::empty(), &file),
-            Turn::Join(file) => match vfs.join_lent(number, handle).await {
-                Ok(true) => reply.opened_passthrough(shown, FopenFlags::empty(), &file),
-                joined => {
-                    self.released(number);
-                    // The handle is gone unless joining failed half way.
-                    if joined.is_err() {
-                        vfs.release(handle).await;
-                    }
-                    return Err((reply, joined.err().unwrap_or(VfsError::Stale)));
+        match (ready, turn) {
+            (Ok(true), Turn::Through) => reply.opened(shown, FopenFlags::FOPEN_DIRECT_IO),
+            (Ok(true), Turn::Alone(lent) | Turn::Join(lent)) => {
+                reply.opened_passthrough(shown, FopenFlags::empty(), &lent.backing);
+            }
+            (failed, _) => {
+                self.released(number);
+                // The handle is gone unless something failed half way.
+                if failed.is_err() {
+                    vfs.release(handle).await;
                 }
-            },
+                return Err((reply, failed.err().unwrap_or(VfsError::Stale)));
+            }
         }
         Ok(())
     }
@@ -127,15 +146,19 @@ impl Serving {
                 *handles += 1;
                 Turn::Through
             }
-            Some(Kind::Alone(handles, file)) => {
+            Some(Kind::Alone(handles, lent)) => {
                 *handles += 1;
-                Turn::Join(file.clone())
+                Turn::Join(lent.clone())
             }
             None => {
                 let lent = if writes || self.passthrough.refused().is_some() { None } else { vfs.lend(handle) };
                 // A file that the kernel refuses is served through us; the handle counts as lent, which harms nothing.
-                let kind = match lent.map(|file| reply.open_backing(file)) {
-                    Some(Ok(file)) => Kind::Alone(1, Arc::new(file)),
+                let give = |file: File| {
+                    let inode = file.metadata()?.ino();
+                    reply.open_backing(file).map(|backing| Lent { backing: Arc::new(backing), inode })
+                };
+                let kind = match lent.map(give) {
+                    Some(Ok(lent)) => Kind::Alone(1, lent),
                     Some(Err(error)) => {
                         self.passthrough.refuse(format!("the kernel refuses a cached file: {error}"));
                         tracing::warn!(%error, "the kernel does not read cached files by itself; all reads go through this program");
@@ -145,7 +168,7 @@ impl Serving {
                 };
                 let turn = match &kind {
                     Kind::Through(_) => Turn::Through,
-                    Kind::Alone(_, file) => Turn::Alone(file.clone()),
+                    Kind::Alone(_, lent) => Turn::Alone(lent.clone()),
                 };
                 open.insert(number, kind);
                 turn

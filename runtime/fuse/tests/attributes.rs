@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use causeway_vfs::{AttributesMode, CacheMode, VfsConfig};
@@ -304,6 +304,21 @@ os.mkdir('c'); open('c/file', 'w').close(); os.chmod('c/file', 0o751); os.symlin
     ground.reconfigure(|config| VfsConfig { attributes: AttributesMode::Sidecar, ..config });
     let ground = ground.remount();
     assert_eq!(python(&ground.mount(), &ask), "0o100751 x b'1'\n");
+}
+
+// semantics: Where extended attributes were asked for before a sidecar was switched on, they are kept once it is mounted anew.
+#[test]
+fn a_sidecar_that_is_switched_on_late_keeps_extended_attributes_from_the_next_mount_on() {
+    let ground = Ground::new(CacheMode::Full);
+    fs::write(ground.mount().join("f"), "").unwrap();
+    let set = format!("{PRELUDE}\nprint(tried(lambda: os.setxattr('f', 'user.x', b'1')), oct(os.stat('f').st_mode))");
+    assert_eq!(python(&ground.mount(), &set), "ENOTSUP 0o100600\n");
+    ground.reconfigure(|config| VfsConfig { attributes: AttributesMode::Sidecar, ..config });
+    // A kernel that was told that there are none does not ask again. All else is kept from now on.
+    fs::set_permissions(ground.mount().join("f"), fs::Permissions::from_mode(0o751)).unwrap();
+    assert_eq!(python(&ground.mount(), &set), "ENOTSUP 0o100751\n");
+    let ground = ground.remount();
+    assert_eq!(python(&ground.mount(), &set), "None 0o100751\n");
 }
 
 // semantics: A file that the provider has takes the place of a link of the same name.

@@ -5,14 +5,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use causeway_vfs::CacheMode;
+use causeway_vfs::{CacheMode, VfsConfig};
 
 mod ground;
-use ground::{Content, Ground, alike, pattern};
+use ground::{Content, Ground, alike, pattern, soon};
 
 fn open(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
@@ -415,5 +415,54 @@ fn an_upload_in_between_takes_nothing_from_what_several_handles_write() {
         ground.drain();
         assert_eq!(ground.stored("f").map(Content), Some(Content(wanted.into())));
         assert_eq!(fs::read_dir(ground.mount()).unwrap().count(), 1, "there are copies");
+    }
+}
+
+/// Sixteen writes may wait for uploads to make room; those after them are refused, and hold nobody up.
+#[test]
+fn writers_that_wait_for_room_keep_nobody_else_waiting() {
+    const MIB: usize = 1 << 20;
+    let ground = Ground::new(CacheMode::Full);
+    ground.reconfigure(|config| VfsConfig { cache_max_size: Some(32 << 20), ..config });
+    let create = |name: &str| File::create_new(ground.mount().join(name)).unwrap();
+    let writers: Vec<File> = (0..24).map(|writer| create(&format!("w{writer}"))).collect();
+    let filler = create("filler");
+    ground.fail();
+    filler.write_all_at(&pattern(1, 31 * MIB + MIB / 2), 0).unwrap();
+    drop(filler);
+    let (refused, written) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for writer in &writers {
+            scope.spawn(|| match writer.write_all_at(&pattern(2, MIB), 0) {
+                Ok(()) => written.fetch_add(1, Ordering::SeqCst),
+                Err(error) if error.raw_os_error() == Some(28) => refused.fetch_add(1, Ordering::SeqCst),
+                Err(error) => panic!("{error}"),
+            });
+        }
+        soon(|| refused.load(Ordering::SeqCst) == 8);
+        let begun = Instant::now();
+        assert_eq!(fs::read(ground.mount().join("w0")).unwrap(), b"");
+        rustix::fs::statvfs(ground.mount()).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        ground.recover();
+    });
+    assert_eq!(written.into_inner(), 16);
+}
+
+#[test]
+fn more_first_writes_at_once_than_have_a_turn_all_go_through() {
+    let ground = Ground::new(CacheMode::Full);
+    let at = |writer: usize| ground.mount().join(format!("w{writer}"));
+    (0..96).for_each(|writer| fs::write(at(writer), "before").unwrap());
+    ground.drain();
+    let content = pattern(3, 1 << 20);
+    let writers: Vec<File> = (0..96).map(|writer| open(&at(writer))).collect();
+    thread::scope(|scope| {
+        for writer in &writers {
+            scope.spawn(|| writer.write_all_at(&content, 0).unwrap());
+        }
+    });
+    for writer in 0..96 {
+        assert!(fs::read(at(writer)).unwrap() == content, "{writer}");
     }
 }

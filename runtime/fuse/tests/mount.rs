@@ -306,6 +306,34 @@ fn an_unmount_from_outside_is_noticed() {
     mounted.unmount().unwrap();
 }
 
+#[test]
+fn a_mount_that_died_is_taken_away() {
+    let fixture = Fixture::new();
+    // While its attributes are remembered it looks as if it lived.
+    fs::metadata(fixture.root()).unwrap();
+    let open = File::create(fixture.at("f")).unwrap();
+    rustix::mount::unmount(fixture.root(), rustix::mount::UnmountFlags::FORCE).unwrap_err();
+    let mounted = &fixture.live.as_ref().unwrap().mounted;
+    fixture.runtime.block_on(mounted.ended());
+    mounted.unmount().unwrap();
+    assert!(names(&fixture.root()).is_empty(), "the directory below shows again");
+    drop(open);
+}
+
+#[test]
+fn a_mount_that_took_the_place_of_one_that_ended_is_left_alone() {
+    let fixture = Fixture::new();
+    rustix::mount::unmount(fixture.root(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    let mounted = &fixture.live.as_ref().unwrap().mounted;
+    fixture.runtime.block_on(mounted.ended());
+    let other = Fixture::new();
+    let flags = rustix::mount::MountFlags::BIND;
+    rustix::mount::mount(other.root(), fixture.root(), "", flags, None::<&std::ffi::CStr>).unwrap();
+    fs::write(fixture.at("theirs"), "x").unwrap();
+    mounted.unmount().unwrap();
+    assert_eq!(names(&fixture.root()), ["theirs"]);
+}
+
 // semantics: A file that was changed on both sides is kept twice: the other's under its name, ours beside it.
 #[test]
 fn a_file_changed_on_both_sides_is_kept_twice() {

@@ -272,7 +272,7 @@ impl Mounts for Standing {
     fn condition(&self, tenant: &Tenant, id: &MountId) -> Option<Condition> {
         match self.lock().get(&(tenant.clone(), id.clone())) {
             Some(One::Stands { mounted, vfs, .. }) if !mounted.has_ended() => Some(Condition {
-                no_passthrough: mounted.no_passthrough().map(str::to_owned),
+                no_passthrough: mounted.no_passthrough().or_else(|| vfs.no_lending()).map(str::to_owned),
                 unreachable_since: vfs.volume().outage().map(|outage| outage.since),
             }),
             _ => None,

@@ -84,7 +84,11 @@ impl OpenFile {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.handles.load(Ordering::SeqCst) > 0
+        self.handles() > 0
+    }
+
+    pub(crate) fn handles(&self) -> u64 {
+        self.handles.load(Ordering::SeqCst)
     }
 
     /// Its name; none if it has none any more.
@@ -478,7 +482,7 @@ impl Volume {
                 Writable::Ready(working) => return Ok(working),
                 Writable::Lent => {
                     // Where it cannot be, readers whom the kernel serves keep what they opened.
-                    may_take_over = self.take_over(file, handle).await?;
+                    may_take_over = self.take_over(file, handle, None).await?;
                     continue;
                 }
                 Writable::Kept(working, opened) => {

@@ -8,9 +8,15 @@
 //! the writer is sent to the path anew, and those who read go on with the version that they opened, as after a rename.
 //!
 //! What is written to a lent file is not seen here. Its size and time are the file's own, and its handles count as writing
-//! until they are closed. A file that was taken over and not written to is given back as the version that it was.
+//! until they are closed. It cannot be refused either, however full the disk is by then: who opens to write where there is no
+//! room is not left to the kernel, and nothing stops those who were before. A file that was taken over and not written to is
+//! given back as the version that it was.
+//!
+//! So what the path shows can come to lie in another file than the one that the kernel has. Who opens it then is not given
+//! to the kernel: the number is left to those who have it open, and the path gets another.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,6 +26,10 @@ use causeway_storage::Timestamp;
 use crate::VfsError;
 use crate::file::{Held, OpenFile, blocking};
 use crate::volume::{Volume, Working};
+
+/// Room that there has to be for what the kernel may write by itself, which it cannot be refused later: that of a largest
+/// write through us.
+const UNSEEN_BYTES: u64 = 1 << 20;
 
 /// What a file was when it was taken over.
 #[derive(Clone, Debug)]
@@ -44,11 +54,35 @@ impl Volume {
         Some(lent)
     }
 
-    /// Makes a lent file the working copy to which this handle writes. False if it cannot be: nothing happened then.
-    pub(crate) async fn take_over(self: &Arc<Self>, file: &Arc<OpenFile>, handle: u64) -> Result<bool, VfsError> {
+    /// Whether there is room for a handle to write unseen.
+    pub(crate) async fn has_room_unseen(&self) -> bool {
+        let scope = self.scope.clone();
+        self.scope.try_admit(UNSEEN_BYTES) || blocking(move || Ok(scope.admit(UNSEEN_BYTES)?)).await.is_ok()
+    }
+
+    /// Whether the kernel may be writing to a working copy by itself.
+    pub(crate) fn is_written_unseen(&self, staged: u64) -> bool {
+        let state = self.state();
+        let is_passed = state.working.get(&staged).is_some_and(|working| working.staged.is_passed());
+        is_passed && state.writing.contains_key(&staged)
+    }
+
+    /// Makes a lent file the working copy to which this handle writes, if it is the one that the kernel has, where that is
+    /// given. False if it cannot be: nothing happened then.
+    pub(crate) async fn take_over(
+        self: &Arc<Self>,
+        file: &Arc<OpenFile>,
+        handle: u64,
+        lent: Option<u64>,
+    ) -> Result<bool, VfsError> {
         let (commit, object) = {
             let mut state = self.state();
             let mut inner = file.lock();
+            if let Some(lent) = lent
+                && !inner.held.lies_in(lent)
+            {
+                return Ok(false);
+            }
             let content = match &inner.held {
                 Held::Working { working, .. } if working.staged.is_passed() && self.is_open_to(&state, working) => {
                     state.writing.entry(working.staged.id()).or_default().insert(handle);
@@ -89,9 +123,13 @@ impl Volume {
         Ok(true)
     }
 
-    /// Sends whoever opens the path from now on to a file of its own; those who have this one open keep it as it is.
+    /// Sends whoever opens the path from now on to a file of its own; those who have this one open keep it as it is. Not
+    /// where any but one of them go through us: they could write to it, and would not see what is written to the other.
     pub(crate) fn leave(&self, file: &Arc<OpenFile>) {
         let mut state = self.state();
+        if file.handles() > file.lent.load(Ordering::SeqCst) + 1 {
+            return;
+        }
         let path = file.lock().path.clone();
         if state.files.get(&path).is_some_and(|open| std::ptr::eq(open.as_ptr(), Arc::as_ptr(file))) {
             state.files.remove(&path);
@@ -126,6 +164,17 @@ impl Volume {
     }
 }
 
+impl Held {
+    /// Whether all of it lies in the file of this number in the cache's directory.
+    fn lies_in(&self, inode: u64) -> bool {
+        let metadata = match self {
+            Held::Clean { content, .. } => content.object.open_file().and_then(|file| Ok(file.metadata()?)),
+            Held::Working { file, .. } => file.metadata().map_err(causeway_storage::Error::from),
+        };
+        metadata.is_ok_and(|metadata| metadata.ino() == inode)
+    }
+}
+
 fn is_untouched(working: &Working, taken: &Taken) -> bool {
     working.staged.size() == taken.size && working.staged.modified() == taken.modified
 }
@@ -136,9 +185,14 @@ impl OpenFile {
         self.lent.load(Ordering::SeqCst) > 0
     }
 
-    /// One more handle is served without us.
-    pub(crate) fn lent_again(&self) {
-        self.lent.fetch_add(1, Ordering::SeqCst);
+    /// One more handle is served without us, if this is the file that the kernel has.
+    pub(crate) fn lent_again(&self, lent: u64) -> bool {
+        let inner = self.lock();
+        let is_lent = inner.held.lies_in(lent);
+        if is_lent {
+            self.lent.fetch_add(1, Ordering::SeqCst);
+        }
+        is_lent
     }
 
     /// A handle that was served without us is closed.

@@ -394,11 +394,16 @@ impl Vfs {
         Ok(id)
     }
 
+    /// Why the kernel is given no file to read by itself, if it is given none.
+    pub fn no_lending(&self) -> Option<&'static str> {
+        let config = self.config();
+        (config.close_uploads() && !config.read_only).then_some("a close waits for the upload")
+    }
+
     /// The cached file behind a handle that only reads, if the kernel may read it by itself: all of a version is there, and
     /// no close has to wait for an upload of what is written unseen. The handle counts as lent from then on.
     pub fn lend(&self, handle: u64) -> Option<File> {
-        let config = self.config();
-        if config.close_uploads() && !config.read_only {
+        if self.no_lending().is_some() {
             return None;
         }
         let open = self.handle(handle).ok()?;
@@ -407,20 +412,34 @@ impl Vfs {
         Some(lent)
     }
 
-    /// A handle of a number whose file is lent is served by the kernel as well. One that writes takes the file over first;
-    /// where that cannot be, the answer is no, the handle is released, and the kernel has to look the name up again.
-    pub async fn join_lent(&self, number: u64, handle: u64) -> Result<bool, VfsError> {
+    /// A handle of a number that the kernel serves from the file of this number in the cache's directory is served by it as
+    /// well. One that writes takes the file over first; where that cannot be, or what the path shows lies elsewhere by now,
+    /// the answer is no, the handle is released, and the kernel has to look the name up again.
+    pub async fn join_lent(&self, number: u64, handle: u64, lent: u64) -> Result<bool, VfsError> {
         let open = self.handle(handle)?;
-        if open.mode.write && !self.volume.take_over(&open.file, handle).await? {
-            self.volume.leave(&open.file);
-            lock(&self.inodes).detach_number(number);
-            drop(open);
-            self.release(handle).await;
-            return Ok(false);
+        let joins = match open.mode.write {
+            false => true,
+            // What the kernel writes is not seen here: no close could wait for its upload, and nobody could refuse it.
+            true if self.config().close_uploads() || !self.volume.has_room_unseen().await => false,
+            true => {
+                let taken = self.volume.take_over(&open.file, handle, Some(lent)).await?;
+                if !taken {
+                    self.volume.leave(&open.file);
+                }
+                taken
+            }
+        };
+        if joins && open.file.lent_again(lent) {
+            open.is_lent.store(true, Ordering::SeqCst);
+            if open.mode.write {
+                self.volume.announce_written(&open.file);
+            }
+            return Ok(true);
         }
-        open.file.lent_again();
-        open.is_lent.store(true, Ordering::SeqCst);
-        Ok(true)
+        lock(&self.inodes).detach_number(number);
+        drop(open);
+        self.release(handle).await;
+        Ok(false)
     }
 
     /// Makes a file, or opens the one that is there unless it must be new: its number, counted, and a handle.
@@ -521,6 +540,11 @@ impl Vfs {
         }
     }
 
+    /// Whether the cache has room for so many bytes more, as things are.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.volume.scope.try_admit(bytes)
+    }
+
     /// Writes all of `bytes`.
     pub async fn write(&self, handle: u64, offset: u64, bytes: Vec<u8>) -> Result<(), VfsError> {
         let open = self.writable(handle)?;
@@ -552,6 +576,9 @@ impl Vfs {
             let file = open.file.clone();
             if open.is_lent.load(Ordering::SeqCst) {
                 file.returned();
+                if open.mode.write {
+                    self.volume.announce_written(&file);
+                }
             }
             // Else what it read could not be put away.
             drop(open);
@@ -732,7 +759,8 @@ impl Vfs {
         }
     }
 
-    fn names(&self) -> u64 {
+    /// Rises with every change of names that a kernel has to hear of.
+    pub fn names(&self) -> u64 {
         self.volume.names.load(Ordering::SeqCst)
     }
 

@@ -477,6 +477,7 @@ impl Volume {
                 let fresh = self.state().known.fresh_for(&path, max_age);
                 fresh.map_or(OLD, |fresh| fresh.min(ANNOUNCED.max(max_age)))
             }
+            Place::Staged { staged, .. } if self.is_written_unseen(staged) => WRITTEN,
             Place::Absent | Place::Staged { .. } | Place::Moved(_) | Place::Fresh => ANNOUNCED,
         }
     }

@@ -42,7 +42,6 @@ async fn more_than_fits_is_refused_and_what_was_acknowledged_is_uploaded() {
     assert_eq!(world.storage.stored(&Path::parse("f").unwrap()).await.unwrap().len() as u64, written);
 }
 
-// semantics: Two mounts of one backend see each other's changes at once.
 #[tokio::test]
 async fn two_mounts_of_one_backend_see_each_others_changes_at_once() {
     let world = World::new(Can::empty(), at_most(64)).await;

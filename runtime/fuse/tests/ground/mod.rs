@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use causeway_cache::{Cache, Quotas};
 use causeway_fuse::{MountOptions, Mounted};
@@ -19,6 +19,10 @@ use causeway_native::MemoryStorage;
 use causeway_storage::{MemorySource, Node, Path as StoragePath, Span, Storage, WriteIntent, WriteLogNone, collect};
 use causeway_vfs::{CacheMode, ReadBudget, Vfs, VfsConfig, Volume};
 use tempfile::TempDir;
+
+#[path = "../../../vfs/tests/faulty/mod.rs"]
+mod faulty;
+use faulty::Faulty;
 
 /// What a test may take on one mount, all waiting included.
 const TEST: Duration = Duration::from_secs(60);
@@ -28,11 +32,13 @@ pub(crate) const MODES: [CacheMode; 4] = [CacheMode::Off, CacheMode::Minimal, Ca
 
 /// A mount and a directory beside it. The order of the fields is the order in which they go.
 pub(crate) struct Ground {
-    _watchdog: Sender<()>,
+    _watchdogs: Vec<Sender<()>>,
     mounted: Mounted,
     vfs: Arc<Vfs>,
+    /// Another mount of the same volume.
+    second: Option<Mounted>,
     volume: Arc<Volume>,
-    storage: Arc<MemoryStorage>,
+    storage: Arc<Faulty>,
     runtime: tokio::runtime::Runtime,
     directory: TempDir,
 }
@@ -40,7 +46,7 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new(cache_mode: CacheMode) -> Ground {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let storage = Arc::new(MemoryStorage::new());
+        let storage = Arc::new(Faulty::new(Arc::new(MemoryStorage::new())));
         let directory = tempfile::tempdir().unwrap();
         let (point, disk) = (directory.path().join("mount"), directory.path().join("disk"));
         fs::create_dir(&point).unwrap();
@@ -50,7 +56,36 @@ impl Ground {
         let volume = runtime.block_on(Volume::open(storage.clone(), scope, ReadBudget::default())).unwrap();
         let config = VfsConfig { cache_mode, ..VfsConfig::default() };
         let (mounted, vfs) = mount(&runtime, &volume, config, &point);
-        Ground { _watchdog: watch(point), mounted, vfs, volume, storage, runtime, directory }
+        Ground { _watchdogs: vec![watch(point)], mounted, vfs, second: None, volume, storage, runtime, directory }
+    }
+
+    /// Mounts the same volume a second time, in the same way: where that is.
+    pub(crate) fn mount_again(&mut self) -> PathBuf {
+        let point = self.second();
+        fs::create_dir(&point).unwrap();
+        self._watchdogs.push(watch(point.clone()));
+        self.second = Some(mount(&self.runtime, &self.volume, self.vfs.config(), &point).0);
+        point
+    }
+
+    /// From now on the provider does not answer.
+    pub(crate) fn fail(&self) {
+        self.storage.fail_all(true);
+    }
+
+    /// Waits until an upload was tried in vain: from then on what was uploaded must stay as it is.
+    pub(crate) fn tried(&self) {
+        let deadline = Instant::now() + TEST;
+        while self.volume.pending().last_error.is_none() {
+            assert!(Instant::now() < deadline, "nobody tried to upload anything");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The provider answers again.
+    pub(crate) fn recover(&self) {
+        self.storage.fail_all(false);
+        self.runtime.block_on(self.volume.retry()).unwrap();
     }
 
     /// The same, mounted anew: nobody has anything open.
@@ -69,6 +104,10 @@ impl Ground {
 
     pub(crate) fn no_passthrough(&self) -> Option<String> {
         self.mounted.no_passthrough().map(str::to_owned)
+    }
+
+    pub(crate) fn no_lending(&self) -> Option<&'static str> {
+        self.vfs.no_lending()
     }
 
     /// Behaves otherwise from now on.
@@ -95,6 +134,10 @@ impl Ground {
 
     pub(crate) fn mount(&self) -> PathBuf {
         self.directory.path().join("mount")
+    }
+
+    fn second(&self) -> PathBuf {
+        self.directory.path().join("second")
     }
 
     pub(crate) fn disk(&self) -> PathBuf {
@@ -136,7 +179,9 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         // A test that failed left open what it had open: that shall not keep the mount.
-        let _ = rustix::mount::unmount(self.mount(), rustix::mount::UnmountFlags::DETACH);
+        for point in [self.mount(), self.second()] {
+            let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
+        }
         self.runtime.block_on(self.volume.stop());
     }
 }
@@ -244,6 +289,16 @@ pub(crate) fn pattern(seed: u64, size: usize) -> Vec<u8> {
     }
     bytes.truncate(size);
     bytes
+}
+
+/// Waits until something is so: a few times the second that is promised at most, for the sake of a machine that is busy.
+#[track_caller]
+pub(crate) fn soon(is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it did not come about");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Fails whoever waits in the mount when the test's time is over.
