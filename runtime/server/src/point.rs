@@ -48,12 +48,9 @@ pub(crate) fn root(given: Option<&Path>, data_dir: &Path) -> io::Result<(PathBuf
         make(root)?;
         rustix::fs::access(root, rustix::fs::Access::WRITE_OK)?;
         let directory = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => {
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process keeps its mounts there"));
-            }
-            // A file system without locks: then it is the operator's care.
-            Ok(()) | Err(_) => {}
+        // On a file system without locks it is the operator's care.
+        if let Err(Errno::WOULDBLOCK) = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process keeps its mounts there"));
         }
         // The kernel's table of mounts shows real paths; what is compared with it must be one.
         Ok((root.canonicalize()?, directory))
