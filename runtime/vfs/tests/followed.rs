@@ -1,6 +1,8 @@
 //! Who has a file open goes on with it when it gets another name, or none, or another time where that is part of the version.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use causeway_storage::{Can, Path, Timestamp};
 use causeway_vfs::{OpenMode, SetAttributes, VfsConfig};
 
@@ -40,7 +42,8 @@ async fn close(world: &World, handle: u64) {
 
 /// Everything went as asked for, and the one file has these bytes at its beginning.
 async fn has_become(world: &World, name: &str, beginning: &[u8]) {
-    world.drained().await;
+    let pending = world.volume().drain(Duration::from_secs(30)).await;
+    assert_eq!(pending.changes, 0, "{pending:?}");
     assert_eq!(world.volume().events(), []);
     let all = world.storage.everything().await;
     assert_eq!(all.keys().collect::<Vec<_>>(), [name]);
