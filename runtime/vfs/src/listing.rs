@@ -160,11 +160,11 @@ impl Volume {
             if error.kind != ErrorKind::NotFound {
                 return Err(error.into());
             }
-            if self.journal().read(|_, directories| directories.contains(&remote)) || remote.is_root() {
+            if self.is_made_here(&remote) || remote.is_root() {
                 listing.at = At::Touched;
                 return Ok(Batch::new());
             }
-            if self.state().executing.is_empty() {
+            if !self.moves(|_| true) {
                 return Err(error.into());
             }
             let moved = patience.wait("a change under way", changes.changed()).await?;

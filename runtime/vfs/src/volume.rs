@@ -622,7 +622,9 @@ impl Volume {
                 Place::Remote { path, through } => (path, through),
             };
             let answer = match self.ask(&remote, patience).await {
-                Err(VfsError::Storage(error)) if error.is_passing() && self.must_exist(path) => {
+                Err(VfsError::Storage(error))
+                    if error.is_passing() && (self.must_exist(path) || self.is_made_here(&remote)) =>
+                {
                     return Ok(Some(Found::Directory(resolved.modified, None)));
                 }
                 answer => answer?,
@@ -638,12 +640,12 @@ impl Volume {
                     Kind::File => Found::File(seen),
                 }));
             }
-            if self.journal().read(|_, directories| directories.contains(&remote)) {
+            if self.is_made_here(&remote) {
                 return Ok(Some(Found::Directory(None, None)));
             }
             let is_moving = match place {
-                Place::Moved(_) => !self.state().executing.is_empty(),
-                _ => self.state().executing.iter().any(|id| through.contains(id)),
+                Place::Moved(_) => self.moves(|_| true),
+                _ => self.moves(|id| through.contains(&id)),
             };
             if is_moving {
                 // It, or the directory above, is on its way: where it is at this moment only the end of the move can tell.
@@ -653,6 +655,26 @@ impl Volume {
             return Ok(None);
         }
         Err(VfsError::of(ErrorKind::Unavailable(None), "the name changed while it was looked up"))
+    }
+
+    /// Whether one of these changes is under way, or is a move that was begun and whose outcome is not known: its answer may have
+    /// been lost, and is asked for when it is tried again.
+    pub(crate) fn moves(&self, meant: impl Fn(u64) -> bool) -> bool {
+        let state = self.state();
+        if state.executing.iter().any(|id| meant(*id)) {
+            return true;
+        }
+        // Who is told to come again later has had nothing done.
+        let refused =
+            |id| state.waits.get(&id).is_some_and(|wait| matches!(wait.error.kind, ErrorKind::RateLimited(_)));
+        let begun = |intent: &Intent| intent.started && intent.failure.is_none() && !refused(intent.id);
+        let moves = |intent: &Intent| matches!(intent.action, Action::Rename { .. }) && begun(intent);
+        self.journal().read(|intents, _| intents.values().any(|intent| meant(intent.id) && moves(intent)))
+    }
+
+    /// Whether a directory was made here at a provider that has no empty ones.
+    pub(crate) fn is_made_here(&self, remote: &Path) -> bool {
+        self.journal().read(|_, directories| directories.contains(remote))
     }
 
     /// Whether something that waits to be made at the provider shows that a directory is there: it was when that was asked
