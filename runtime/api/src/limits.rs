@@ -19,6 +19,8 @@ pub const CREDENTIAL_BYTES: usize = 16 << 10;
 pub const REQUESTS: usize = 256;
 /// When a request is answered, whatever it waits for.
 pub const REQUEST: Duration = Duration::from_secs(30);
+/// When a body must have come: whoever sends it slowly takes a place from others.
+pub const BODY: Duration = Duration::from_secs(10);
 /// When a provider must have answered a probe: early enough to say so.
 pub const PROBE: Duration = Duration::from_secs(25);
 /// How long an answer about a backend waits to learn what a person must do.

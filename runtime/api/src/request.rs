@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{ApiError, ApiResult};
+use crate::limits;
 
 /// The one segment of a path that names something.
 pub(crate) struct Segment(pub(crate) String);
@@ -65,7 +66,9 @@ pub(crate) async fn object(headers: &HeaderMap, body: Body, most_bytes: usize) -
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
     }
     // One byte more than allowed tells a body that is too large from one that broke off.
-    let bytes = to_bytes(body, most_bytes + 1).await.map_err(|error| {
+    let bytes = tokio::time::timeout(limits::BODY, to_bytes(body, most_bytes + 1)).await;
+    let bytes = bytes.map_err(|_| ApiError::invalid("INVALID_BODY", "The request body did not come in time"))?;
+    let bytes = bytes.map_err(|error| {
         match std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit")) {
             true => too_large(),
             false => ApiError::invalid("INVALID_BODY", "The request body broke off"),

@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn everything_wrong_is_told_at_once() {
         let directory = tempfile::tempdir().unwrap();
-        let file = "listen = \"here\"\nadmin-listen = 5\ncolour = \"red\"\nlog-format = \"xml\"\ncomponents = \"/nowhere\"\n\
+        let file = "listen = \"here\"\nadmin-listen = 5.5\ncolour = \"red\"\nlog-format = \"xml\"\ncomponents = \"/nowhere\"\n\
             mount-root = \"mounts\"\nallow-private-networks = [\"10.0.0.0/8\", \"everywhere\"]\ndatabase-url = \"mysql://x\"";
         let error = parse(given(&directory, file)).unwrap_err();
         for name in [

@@ -664,22 +664,25 @@ impl Volume {
         uploaded: bool,
         unseen: bool,
     ) -> Result<(), VfsError> {
-        // A write of this handle that is under way ends first: what is marked as written is neither closed nor uploaded before.
-        let order = file.order.lock().await;
-        let Held::Working { working, .. } = file.held() else { return Ok(()) };
-        if file.is_unlinked() {
+        let writes = |id| self.state().writing.get(&id).is_some_and(|handles| handles.contains(&handle));
+        let is_written = |held: &Held| matches!(held, Held::Working { working, .. } if writes(working.staged.id()));
+        if file.is_unlinked() || !is_written(&file.held()) {
             return Ok(());
         }
-        let id = working.staged.id();
-        let wrote = self.state().writing.get(&id).is_some_and(|handles| handles.contains(&handle));
-        if wrote {
-            self.sync(file).await?;
-            if !unseen {
-                self.no_longer_writes(id, handle);
-            }
+        // A write of this handle that is under way ends first: it must be neither closed nor uploaded before.
+        let order = file.order.lock().await;
+        let held = file.held();
+        let Held::Working { working, .. } = &held else { return Ok(()) };
+        if !is_written(&held) {
+            return Ok(());
         }
+        self.sync(file).await?;
+        if unseen {
+            return Ok(());
+        }
+        self.no_longer_writes(working.staged.id(), handle);
         drop(order);
-        if uploaded && wrote && !unseen { self.uploaded(&working).await } else { Ok(()) }
+        if uploaded { self.uploaded(working).await } else { Ok(()) }
     }
 
     /// Takes a handle away.

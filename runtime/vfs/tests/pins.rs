@@ -147,6 +147,7 @@ async fn many_small_files_do_not_go_beyond_the_limits_either() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_in_the_place_of_a_pinned_file_has_its_room() {
     let world = world(VfsConfig { cache_max_size: Some(12 << 20), ..VfsConfig::default() }).await;
+    let _listener = world.volume().listen();
     world.volume().set_pins("mount", paths(&["d"])).await.unwrap();
     world.until(|volume| is_here(volume, "mount", ALL)).await;
     world.storage.put("d/a", large(2)).await;
