@@ -105,7 +105,8 @@ impl Standing {
             read_only: false,
             uid: config.uid.unwrap_or(default.uid),
             gid: config.gid.unwrap_or(default.gid),
-            // Files are shown with private modes, so nobody but the owner enters.
+            // The owner may be another than this process. The kernel holds everybody to the modes that are shown: private
+            // ones, unless a sidecar keeps others that the owner set.
             allow_other: config.uid.is_some() || config.gid.is_some(),
             fs_name: format!("causeway:{}", mount.id),
         };
