@@ -373,6 +373,11 @@ impl Staged {
         segments
     }
 
+    /// Whether it was written to, cut, or given a time through us by this process.
+    pub fn was_changed(&self) -> bool {
+        self.lock().changes > 0
+    }
+
     /// What still has to come from the base.
     pub fn holes(&self) -> Vec<Span> {
         let state = self.lock();
@@ -387,7 +392,7 @@ impl Staged {
     }
 
     fn add_weight(&self, state: &mut State, file: &File, bytes: u64) -> Result<()> {
-        let Some(weight) = self.weight.get().filter(|_| !state.deleted) else { return Ok(()) };
+        let Some(weight) = self.weight.get() else { return Ok(()) };
         state.unweighed += bytes;
         if state.unweighed < WEIGH_BYTES {
             weight.add(bytes);
@@ -424,7 +429,7 @@ impl Staged {
                 return Ok(commit.clone());
             }
             let size = self.size_now(&mut state);
-            if let Some(weight) = self.weight.get().filter(|_| !state.deleted) {
+            if let Some(weight) = self.weight.get() {
                 weight.set(occupied(&self.open(&mut state)?.metadata()?));
                 state.unweighed = 0;
             }
@@ -522,10 +527,16 @@ impl Staged {
         self.lock().log = None;
     }
 
-    /// Deletes the names; who has it open goes on.
+    /// Deletes the names; who has it open goes on, and it counts until they closed it.
     pub(crate) fn delete(&self) {
-        self.lock().deleted = true;
-        self.lighten();
+        let is_open = {
+            let mut state = self.lock();
+            state.deleted = true;
+            state.file.strong_count() > 0
+        };
+        if !is_open {
+            self.lighten();
+        }
         for path in [self.path.clone(), log_path(&self.path)] {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

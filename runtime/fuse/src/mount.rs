@@ -154,12 +154,14 @@ fn start(vfs: Arc<Vfs>, device: OwnedFd, point: &Path, options: &MountOptions) -
     let (ending, ended) = watch::channel(false);
     // Heard from before the first request is answered.
     let listener = vfs.volume().listen();
-    runtime.spawn(forget(vfs, listener, session.notifier(), ended.clone()));
+    runtime.spawn(forget(vfs.clone(), listener, session.notifier(), ended.clone()));
     let name = point.display().to_string();
     std::thread::Builder::new().name("fuse-session".into()).spawn(move || {
         if let Err(error) = session.run() {
             tracing::warn!(%error, mount = name, "a mount's session ended with an error");
         }
+        // A kernel that was cut off releases nothing; what was written waits for that to be uploaded.
+        runtime.block_on(vfs.release_all());
         ending.send_replace(true);
     })?;
     let device = device_of(point)?;

@@ -82,6 +82,33 @@ fn a_reader_sees_what_a_later_writer_writes_appends_and_cuts() {
 }
 
 #[test]
+fn what_was_open_when_a_session_died_is_uploaded() {
+    let ground = Ground::new(CacheMode::Full);
+    let file = File::create(ground.mount().join("f")).unwrap();
+    file.write_all_at(b"written before it died", 0).unwrap();
+    ground.abort();
+    ground.drain();
+    assert_eq!(ground.stored("f").unwrap(), b"written before it died");
+}
+
+/// As programs do that edit a file and keep its time.
+#[test]
+fn what_is_written_is_uploaded_though_its_time_is_set_back() {
+    let ground = with_file(b"as it was");
+    let path = ground.mount().join("f");
+    let mut reader = File::open(&path).unwrap();
+    let before = reader.metadata().unwrap().modified().unwrap();
+    let writer = OpenOptions::new().write(true).open(&path).unwrap();
+    writer.write_all_at(b"otherwise", 0).unwrap();
+    writer.set_modified(before).unwrap();
+    drop(writer);
+    assert_eq!(all_of(&mut reader), Content(b"otherwise".to_vec()));
+    drop(reader);
+    ground.drain();
+    assert_eq!(ground.stored("f").unwrap(), b"otherwise");
+}
+
+#[test]
 fn a_reader_sees_a_file_emptied_and_filled_anew() {
     let ground = with_file(b"what stood here before");
     let path = ground.mount().join("f");

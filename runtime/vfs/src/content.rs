@@ -21,6 +21,7 @@ use causeway_cache::{Object, Scope, Seen};
 use causeway_storage::{Error, ErrorKind, Result, Span, Storage};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::budget::{ReadBudget, Slot};
 use crate::pattern::Reach;
@@ -167,6 +168,7 @@ impl Content {
     pub(crate) async fn fetch(self: &Arc<Self>, way: &Way, span: Span, reach: Reach) -> Result<()> {
         let mut resumptions = 0;
         let mut latest: Option<watch::Receiver<_>> = None;
+        let mut heard = Instant::now();
         while let Some(hole) = self.object.missing(span).first().copied() {
             let (mut news, own) = {
                 let mut flights = self.flights();
@@ -190,6 +192,9 @@ impl Content {
             loop {
                 // First the news, then a look: what comes in between is news again.
                 let ended = news.borrow_and_update().clone();
+                if ended.is_none() {
+                    heard = Instant::now();
+                }
                 if self.object.missing(Span::new(hole.offset, 1)).is_empty() {
                     break;
                 }
@@ -199,7 +204,9 @@ impl Content {
                     // What failed for someone else is tried for this reader, once.
                     Some(Err(error)) if own => {
                         let moved = self.object.missing(span).first() != Some(&hole);
-                        if !(error.is_passing() && moved) || resumptions == RESUMPTIONS {
+                        // Who waited a minute in vain does not wait another one.
+                        let was_silent = heard.elapsed() >= SILENCE;
+                        if !(error.is_passing() && moved) || was_silent || resumptions == RESUMPTIONS {
                             return Err(error);
                         }
                         resumptions += 1;

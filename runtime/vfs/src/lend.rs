@@ -175,8 +175,10 @@ impl Held {
     }
 }
 
+/// Who writes past us moves the time on; who sets it back, as some programs do, does that through us.
 fn is_untouched(working: &Working, taken: &Taken) -> bool {
-    working.staged.size() == taken.size && working.staged.modified() == taken.modified
+    let (staged, is_as_it_was) = (&working.staged, working.staged.modified() == taken.modified);
+    is_as_it_was && staged.size() == taken.size && !staged.was_changed()
 }
 
 impl OpenFile {

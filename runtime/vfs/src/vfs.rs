@@ -586,6 +586,14 @@ impl Vfs {
         }
     }
 
+    /// Releases every handle, when whoever had them is gone and will not.
+    pub async fn release_all(&self) {
+        let left: Vec<u64> = lock(&self.handles).keys().copied().collect();
+        for handle in left {
+            self.release(handle).await;
+        }
+    }
+
     /// Makes a directory.
     pub async fn make_directory(&self, parent: u64, name: &str) -> Result<(u64, Attributes), VfsError> {
         self.make_directory_as(parent, name, None).await

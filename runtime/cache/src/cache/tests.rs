@@ -268,6 +268,20 @@ fn what_is_there_counts_after_a_restart() {
 }
 
 #[test]
+fn a_file_without_a_name_counts_until_it_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(&directory, Quotas { tenant_bytes: 6 * MIB, ..Quotas::default() });
+    let scope = cache.scope("one", "b", 1).unwrap();
+    let (staged, file) = scope.stage(None).unwrap();
+    staged.write_at(0, &vec![1; 2 * MIB as usize]).unwrap();
+    scope.discard(&staged);
+    staged.write_at(2 * MIB, &vec![1; 2 * MIB as usize]).unwrap();
+    assert!(scope.try_admit(MIB) && !scope.try_admit(3 * MIB));
+    drop((staged, file));
+    assert!(scope.try_admit(3 * MIB));
+}
+
+#[test]
 fn what_is_too_old_goes() {
     let directory = tempfile::tempdir().unwrap();
     let scope = open(&directory, Quotas::default()).scope("one", "b", 1).unwrap();
