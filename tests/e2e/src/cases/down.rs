@@ -44,8 +44,8 @@ pub(crate) fn mounts_stand_before_the_provider_does() {
     let listed = timed(|| fs::read_dir(&root).and_then(Iterator::collect::<Result<Vec<_>, _>>)).unwrap();
     assert_eq!(listed.len(), 2);
     assert_eq!(timed(|| fs::read(root.join("ours"))).unwrap(), bytes(1, 100_000));
-    // What never was is not absent, but cannot be looked for.
-    let error = timed(|| fs::metadata(root.join("elsewhere/never asked for"))).unwrap_err();
+    // What nobody ever asked for is not absent, but cannot be looked for.
+    let error = timed(|| fs::metadata(mount.path.join("never asked for"))).unwrap_err();
     assert_ne!(error.kind(), ErrorKind::NotFound);
     let details = scene.program.api.get(&format!("/api/v1/mounts/{}", mount.id)).expect(200);
     assert_eq!((&details["pending"]["files"], &details["pending"]["bytes"]), (&json!(1), &json!(100_000)), "{details}");
