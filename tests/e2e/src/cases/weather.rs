@@ -170,8 +170,9 @@ pub(crate) fn a_read_that_stalls_ends_in_time_and_holds_nobody_else() {
     for reader in readers {
         let (number, took) = reader.join().unwrap().unwrap();
         assert_eq!(number, Some(5), "EIO");
-        // A minute without a byte, and what a busy machine adds.
-        assert!(took < Duration::from_secs(75), "a read took {took:?}");
+        // A minute without a byte, and one more for who got a connection when another's minute was over; and what a busy
+        // machine adds.
+        assert!(took < Duration::from_secs(135), "a read took {took:?}");
     }
     scene.proxy.pass();
     let read = eventually(NOTICED, "it is noticed that the server is back", || {
