@@ -204,8 +204,9 @@ impl Content {
                     // What failed for someone else is tried for this reader, once.
                     Some(Err(error)) if own => {
                         let moved = self.object.missing(span).first() != Some(&hole);
-                        // Who waited a minute in vain does not wait another one.
-                        let was_silent = heard.elapsed() >= SILENCE;
+                        // Who waited in vain for about a minute does not wait another one. The flight's minute began a moment
+                        // before its bytes were heard of here.
+                        let was_silent = heard.elapsed() > SILENCE / 2;
                         if !(error.is_passing() && moved) || was_silent || resumptions == RESUMPTIONS {
                             return Err(error);
                         }

@@ -170,7 +170,7 @@ pub(crate) fn a_read_that_stalls_ends_in_time_and_holds_nobody_else() {
     for reader in readers {
         let (number, took) = reader.join().unwrap().unwrap();
         assert_eq!(number, Some(5), "EIO");
-        // A minute without a byte, and one more for who got a connection when another's minute was over; and what a busy
+        // A minute without a byte, and one more for who waited for a range that another reader had asked for; and what a busy
         // machine adds.
         assert!(took < Duration::from_secs(135), "a read took {took:?}");
     }
