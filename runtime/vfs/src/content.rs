@@ -201,13 +201,12 @@ impl Content {
                 match ended {
                     // What it brought went with it, and would again.
                     Some(Err(error)) if ours && !error.is_passing() => return Err(error),
+                    // Who waited in vain for about a minute does not wait another one, whoever asked.
+                    Some(Err(error)) if heard.elapsed() > SILENCE / 2 => return Err(error),
                     // What failed for someone else is tried for this reader, once.
                     Some(Err(error)) if own => {
                         let moved = self.object.missing(span).first() != Some(&hole);
-                        // Who waited in vain for about a minute does not wait another one. The flight's minute began a moment
-                        // before its bytes were heard of here.
-                        let was_silent = heard.elapsed() > SILENCE / 2;
-                        if !(error.is_passing() && moved) || was_silent || resumptions == RESUMPTIONS {
+                        if !(error.is_passing() && moved) || resumptions == RESUMPTIONS {
                             return Err(error);
                         }
                         resumptions += 1;
