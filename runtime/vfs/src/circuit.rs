@@ -1,9 +1,10 @@
 //! Whether the storage can be reached, found out by the calls that are made anyway.
 //!
 //! A circuit breaker. [`Reached`] is the storage as everything in a volume uses it: each call says how it went. After a few
-//! failures in a row that mean "cannot reach", or one call that was given up because nothing came, the circuit is open: calls
-//! fail at once, without being made, so that what is known is shown at once and changes wait in their queue. While it is
-//! open, one trial at a time is made in the background, at growing intervals; the first that reaches the storage closes it.
+//! failures in a row that mean "cannot reach", or one call that was given up because nothing came, neither to it nor to any
+//! other meanwhile, the circuit is open: calls fail at once, without being made, so that what is known is shown at once and
+//! changes wait in their queue. While it is open, one trial at a time is made in the background, at growing intervals; the
+//! first that reaches the storage closes it.
 //! An answer that someone does not like (nothing there, not allowed, too fast) is an answer. It decides nothing about what
 //! is shown instead.
 
@@ -166,7 +167,9 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if !self.ended && self.began.elapsed() >= SILENCE {
+        // Where others were answered meanwhile, it is what was asked for that does not come.
+        let answered = self.circuit.last_contact().is_some_and(|contact| contact > self.began);
+        if !self.ended && !answered && self.began.elapsed() >= SILENCE {
             self.circuit.failed(FAILURES, silent());
         }
     }
@@ -396,6 +399,20 @@ mod tests {
         let began = Instant::now();
         let error = storage.stat(&Path::ROOT).await.unwrap_err();
         assert_eq!((error.kind, began.elapsed()), (ErrorKind::Unavailable(None), Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_given_up_while_others_were_answered_does_not_open_it() {
+        let (there, storage, _running) = reached();
+        there.silent.store(true, Ordering::SeqCst);
+        let given_up = async { tokio::time::timeout(METADATA, storage.stat(&Path::ROOT)).await };
+        let answered = async {
+            tokio::time::sleep(METADATA / 2).await;
+            storage.list(&Path::ROOT, None).await
+        };
+        let (given_up, _) = tokio::join!(given_up, answered);
+        given_up.unwrap_err();
+        assert!(!storage.circuit.is_open());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use causeway_storage::{Can, ErrorKind, Path};
 use causeway_vfs::{CacheMode, Close, OpenMode, VfsConfig, VfsError};
+use futures::StreamExt;
 use tokio::time::Instant;
 
 mod faulty;
@@ -112,6 +113,20 @@ async fn a_read_without_a_byte_fails_within_a_minute() {
     world.storage.hang(false);
     world.reachable().await;
     assert_eq!(world.vfs().read(handle, 0, 7).await.unwrap(), b"content");
+}
+
+/// Each answer brings a little: asking for the rest once more would take a minute every time.
+#[tokio::test(start_paused = true)]
+async fn a_read_whose_answer_falls_silent_fails_within_a_minute() {
+    let world = World::new(Can::empty(), VfsConfig::default()).await;
+    world.storage.put("f", b"content").await;
+    world.storage.alter_content(Some(|body| {
+        let begun = body.map(|piece| piece.map(|piece| piece.slice(..2)));
+        Box::pin(begun.chain(futures::stream::pending()))
+    }));
+    let (number, _) = world.vfs().lookup(1, "f").await.unwrap();
+    let handle = world.vfs().open(number, OpenMode { read: true, ..OpenMode::default() }).await.unwrap();
+    fails_within(DATA, world.vfs().read(handle, 0, 7)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,10 +161,7 @@ pub(crate) fn a_read_that_stalls_ends_in_time_and_holds_nobody_else() {
     while readers.iter().any(|reader| !reader.is_finished()) {
         let begun = Instant::now();
         assert_eq!(fs::metadata(root.join("flows")).unwrap().len(), LARGE as u64);
-        // Once so many answers fell silent the provider counts as away, until it is asked again a moment later.
-        if let Ok(read) = fs::read(root.join("flows")) {
-            assert_eq!(digest(&read), digest(&bytes(2, LARGE)));
-        }
+        assert_eq!(digest(&fs::read(root.join("flows")).unwrap()), digest(&bytes(2, LARGE)));
         fs::write(root.join("beside"), bytes(3, 10_000)).unwrap();
         assert_eq!(fs::read_dir(&root).unwrap().count(), 4);
         assert!(begun.elapsed() < Duration::from_secs(5), "others waited for {:?}", begun.elapsed());
@@ -173,9 +170,8 @@ pub(crate) fn a_read_that_stalls_ends_in_time_and_holds_nobody_else() {
     for reader in readers {
         let (number, took) = reader.join().unwrap().unwrap();
         assert_eq!(number, Some(5), "EIO");
-        // A minute without a byte, and one more for who waited for a range that another reader had asked for; and what a busy
-        // machine adds.
-        assert!(took < Duration::from_secs(135), "a read took {took:?}");
+        // A minute without a byte, and what a busy machine adds.
+        assert!(took < Duration::from_secs(75), "a read took {took:?}");
     }
     scene.proxy.pass();
     let read = eventually(NOTICED, "it is noticed that the server is back", || {
