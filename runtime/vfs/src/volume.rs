@@ -644,8 +644,8 @@ impl Volume {
                 return Ok(Some(Found::Directory(None, None)));
             }
             let is_moving = match place {
-                Place::Moved(_) => self.moves(|_| true),
-                _ => self.moves(|id| through.contains(&id)),
+                Place::Moved(_) => self.anything_moves(),
+                _ => self.move_one_of(&through),
             };
             if is_moving {
                 // It, or the directory above, is on its way: where it is at this moment only the end of the move can tell.
@@ -657,19 +657,24 @@ impl Volume {
         Err(VfsError::of(ErrorKind::Unavailable(None), "the name changed while it was looked up"))
     }
 
-    /// Whether one of these changes is under way, or is a move that was begun and whose outcome is not known: its answer may have
-    /// been lost, and is asked for when it is tried again.
-    pub(crate) fn moves(&self, meant: impl Fn(u64) -> bool) -> bool {
+    /// Whether any change is under way, or a move that was begun has not told its outcome.
+    pub(crate) fn anything_moves(&self) -> bool {
         let state = self.state();
-        if state.executing.iter().any(|id| meant(*id)) {
-            return true;
+        !state.executing.is_empty()
+            || self.journal().read(|intents, _| intents.values().any(|one| is_begun(&state, one)))
+    }
+
+    /// The same of these.
+    fn move_one_of(&self, ids: &[u64]) -> bool {
+        if ids.is_empty() {
+            return false;
         }
-        // Who is told to come again later has had nothing done.
-        let refused =
-            |id| state.waits.get(&id).is_some_and(|wait| matches!(wait.error.kind, ErrorKind::RateLimited(_)));
-        let begun = |intent: &Intent| intent.started && intent.failure.is_none() && !refused(intent.id);
-        let moves = |intent: &Intent| matches!(intent.action, Action::Rename { .. }) && begun(intent);
-        self.journal().read(|intents, _| intents.values().any(|intent| meant(intent.id) && moves(intent)))
+        let state = self.state();
+        self.journal().read(|intents, _| {
+            ids.iter().any(|id| {
+                state.executing.contains(id) || intents.get(id).is_some_and(|intent| is_begun(&state, intent))
+            })
+        })
     }
 
     /// Whether a directory was made here at a provider that has no empty ones.
@@ -706,6 +711,13 @@ impl Volume {
         state.contents.insert(key, Arc::downgrade(&content));
         Ok(content)
     }
+}
+
+/// Whether a move was begun whose outcome is not known: its answer may have been lost, and is asked for when it is tried again.
+fn is_begun(state: &State, intent: &Intent) -> bool {
+    // Who is told to come again later has had nothing done.
+    let refused = state.waits.get(&intent.id).is_some_and(|wait| matches!(wait.error.kind, ErrorKind::RateLimited(_)));
+    matches!(intent.action, Action::Rename { .. }) && intent.started && intent.failure.is_none() && !refused
 }
 
 /// As a storage wants to see what is expected to stand somewhere.
