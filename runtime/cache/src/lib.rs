@@ -10,6 +10,7 @@
 //! no record is moved to `quarantine/` and reported, unless it holds nothing of its own.
 
 mod cache;
+mod edits;
 mod eviction;
 mod index;
 mod journal;

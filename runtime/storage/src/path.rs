@@ -97,6 +97,11 @@ impl Path {
         self.below(ancestor).is_some()
     }
 
+    /// Where this is once `from` is at `to`; absent where it does not lie there, or would be too long.
+    pub fn moved(&self, from: &Path, to: &Path) -> Option<Path> {
+        to.join(&self.below(from)?).ok()
+    }
+
     /// This path as seen from `ancestor`; absent where it does not lie there.
     pub fn below(&self, ancestor: &Path) -> Option<Path> {
         if ancestor.is_root() {

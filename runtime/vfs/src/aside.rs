@@ -13,9 +13,9 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use causeway_cache::{Action, Base, Intent, ObjectKey, Scope, Segment};
-use causeway_storage::{Error, ErrorKind, Kind, Path, Result, Span};
+use causeway_storage::{ErrorKind, Kind, Path, Result};
 
-use crate::file::blocking;
+use crate::file::{blocking, read_at};
 use crate::upload::{from_vfs, pieces};
 use crate::volume::{Volume, Working, recover};
 
@@ -190,12 +190,6 @@ fn complete(scope: &Scope, all: &WorkingCopies, copy: &Working) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn read_at(file: &std::fs::File, span: Span) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(span.size).map_err(Error::internal)?];
-    std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, span.offset)?;
-    Ok(bytes)
 }
 
 /// Gives a copy a name below `files`; beside it where the name cannot be had there.

@@ -547,7 +547,7 @@ fn rename_times(batch: &mut Batch<'_>, from: &Path, to: &Path) {
     batch.set_time(to, None);
     for (path, time) in batch.log().times().iter().filter(|(path, _)| path.is_within(from)) {
         batch.set_time(path, None);
-        if let Some(moved) = path.below(from).and_then(|below| to.join(&below).ok()) {
+        if let Some(moved) = path.moved(from, to) {
             batch.set_time(&moved, Some(*time));
         }
     }
@@ -562,7 +562,7 @@ fn rename_open(state: &mut State, from: &Path, to: &Path, kept: Option<Box<Kept>
     let moved: Vec<Path> = state.files.keys().filter(|path| path.is_within(from)).cloned().collect();
     for path in moved {
         let Some(file) = state.files.remove(&path) else { continue };
-        let Some(target) = path.below(from).and_then(|below| to.join(&below).ok()) else { continue };
+        let Some(target) = path.moved(from, to) else { continue };
         if let Some(file) = file.upgrade() {
             file.set_path(target.clone());
         }

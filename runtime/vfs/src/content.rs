@@ -112,15 +112,19 @@ impl Content {
 
     /// Fetches all that is missing, one range after the other. Fails if what came went again to make room for the rest.
     pub(crate) async fn complete(self: &Arc<Self>, way: &Way) -> Result<()> {
-        let missing = || -> u64 { self.object.missing(self.whole()).iter().map(|hole| hole.size).sum() };
-        let mut left = missing();
+        let mut left = self.missing_bytes();
         while self.fetch_some(way).await? {
-            let before = std::mem::replace(&mut left, missing());
+            let before = std::mem::replace(&mut left, self.missing_bytes());
             if left >= before {
                 return Err(Error::new(ErrorKind::QuotaExceeded, "the cache has no room for all of it"));
             }
         }
         Ok(())
+    }
+
+    /// How much of it is not here.
+    pub(crate) fn missing_bytes(&self) -> u64 {
+        self.object.missing(self.whole()).iter().map(|hole| hole.size).sum()
     }
 
     fn whole(&self) -> Span {

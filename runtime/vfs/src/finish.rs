@@ -191,7 +191,7 @@ impl Volume {
             (Outcome::Moved(_), Action::Rename { from, to, .. }) if from.kind == Kind::Directory => {
                 for path in batch.directories().iter().filter(|path| path.is_within(&from.path)) {
                     batch.drop_directory(path);
-                    if let Some(moved) = path.below(&from.path).and_then(|below| to.join(&below).ok()) {
+                    if let Some(moved) = path.moved(&from.path, to) {
                         batch.add_directory(&moved);
                     }
                 }
@@ -288,7 +288,7 @@ fn expect(batch: &mut Batch<'_>, finished: u64, path: &Path, stands: Option<&See
             Action::Remove { file: seen } | Action::SetModified { node: seen, .. } => seen.path == at,
             Action::Rename { from, to, .. } if from.path != at && *to != at => {
                 if at.is_within(&from.path) {
-                    at = at.below(&from.path).and_then(|below| to.join(&below).ok()).unwrap_or(at);
+                    at = at.moved(&from.path, to).unwrap_or(at);
                 }
                 false
             }

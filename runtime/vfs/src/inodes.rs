@@ -150,7 +150,7 @@ impl Inodes {
             .collect();
         for (path, number) in moved {
             self.paths.remove(&path);
-            let target = path.below(from).and_then(|below| to.join(&below).ok());
+            let target = path.moved(from, to);
             if let Some(inode) = self.numbers.get_mut(&number) {
                 inode.path = target.clone();
             }

@@ -206,7 +206,7 @@ impl Volume {
         let moved: Vec<_> =
             state.touched.iter().filter(|(path, _)| path.is_within(from)).map(|(path, _)| path.clone()).collect();
         for path in moved {
-            let target = path.below(from).and_then(|below| to.join(&below).ok());
+            let target = path.moved(from, to);
             if let Some((time, target)) = state.touched.pop(&path).zip(target) {
                 state.touched.put(target, time);
             }
@@ -414,7 +414,7 @@ fn shown_at(batch: &Batch<'_>, finished: u64, path: &Path, kind: Kind) -> Option
             Action::Rename { from, to, .. }
                 if at == from.path || (at.is_within(&from.path) && from.kind == Kind::Directory) =>
             {
-                at = to.join(&at.below(&from.path)?).ok()?;
+                at = at.moved(&from.path, to)?;
             }
             Action::Rename { to, .. } if at == *to => return None,
             Action::Remove { file: gone } | Action::RemoveDirectory { directory: gone } if at == gone.path => {

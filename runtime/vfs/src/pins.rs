@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use causeway_cache::{ObjectKey, Seen};
-use causeway_storage::{Error, ErrorKind, Kind, Path, Result, Span};
+use causeway_storage::{Error, ErrorKind, Kind, Path, Result};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -345,8 +345,7 @@ impl Volume {
 
     async fn fetch_missing(&self, content: &Arc<Content>, round: u64, came: impl Fn(u64)) -> Result<(), VfsError> {
         let size = content.object.size();
-        let missing = || -> u64 { content.object.missing(Span::new(0, size)).iter().map(|hole| hole.size).sum() };
-        let mut left = missing();
+        let mut left = content.missing_bytes();
         came(size - left);
         let no_room = || VfsError::of(ErrorKind::QuotaExceeded, "the cache has no room for all that is pinned");
         while left > 0 && !self.pins.is_over(round) {
@@ -355,7 +354,7 @@ impl Volume {
                 Err(error) if error.kind == ErrorKind::QuotaExceeded => return Err(no_room()),
                 fetched => fetched?,
             };
-            let before = std::mem::replace(&mut left, missing());
+            let before = std::mem::replace(&mut left, content.missing_bytes());
             if left >= before {
                 return Err(no_room());
             }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use causeway_cache::{Action, Failure, Intent, ObjectKey, Scope, Seen, Staged};
+use causeway_cache::{Action, Failure, Intent, ObjectKey, Seen};
 use causeway_digest::digest_source;
 use causeway_storage::{
     Algorithm, Can, Entry, Error, ErrorKind, Kind, Node, Path, Result, Source, Span, Timestamp, WriteIntent, collect,
@@ -23,6 +23,7 @@ use crate::VfsError;
 use crate::file::blocking;
 use crate::finish::Outcome;
 use crate::patience::late;
+use crate::unnamed::Unnamed;
 use crate::view::last_touching;
 use crate::volume::{Volume, Working, node_of};
 
@@ -675,12 +676,10 @@ impl Volume {
         let size = from.size.ok_or_else(|| Error::unsupported("move a file of unknown size"))?;
         let base = causeway_cache::Base::Remote(from.clone());
         let scope = self.scope.clone();
-        let unnamed = blocking(move || {
-            let (staged, _file) = scope.stage(Some(size))?;
-            Ok(Unnamed { scope, staged })
-        });
-        let unnamed = unnamed.await.map_err(from_vfs)?;
-        let working = Arc::new(Working::new(unnamed.staged.clone(), id, Some(base)));
+        // No intent ever names it: it goes with this.
+        let (_unnamed, staged, _file) =
+            blocking(move || Ok(Unnamed::stage(scope, Some(size))?)).await.map_err(from_vfs)?;
+        let working = Arc::new(Working::new(staged, id, Some(base)));
         self.fill(&working).await?;
         let intent = WriteIntent {
             path: to.clone(),
@@ -689,18 +688,6 @@ impl Volume {
             media_type: "application/octet-stream".into(),
         };
         self.storage.write(&intent, StagedSource::open(self, &working)?, self.scope.progress(id)).await
-    }
-}
-
-/// A working copy that no intent names: it goes with whoever made it, also if that is given up half way.
-struct Unnamed {
-    scope: Arc<Scope>,
-    staged: Arc<Staged>,
-}
-
-impl Drop for Unnamed {
-    fn drop(&mut self) {
-        self.scope.discard(&self.staged);
     }
 }
 

@@ -221,7 +221,7 @@ impl Volume {
         self.journal().read(|intents, _| {
             for intent in intents.values() {
                 let Action::Rename { from, to, .. } = &intent.action else { continue };
-                let moved = paths.last().and_then(|path| path.below(&from.path)).and_then(|rest| to.join(&rest).ok());
+                let moved = paths.last().and_then(|path| path.moved(&from.path, to));
                 paths.extend(moved);
             }
         });

@@ -62,7 +62,7 @@ impl Real {
     }
 
     async fn number(&self, path: &str) -> Result<u64, VfsError> {
-        let mut number = self.vfs().root();
+        let mut number = 1;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             number = self.vfs().lookup(number, name).await?.0;
         }
