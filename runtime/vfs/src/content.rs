@@ -68,9 +68,11 @@ pub(crate) struct Content {
 struct Flight {
     /// Where its range ends.
     end: u64,
-    /// Ticks with every batch that arrived; ends with how the flight ended.
-    news: watch::Receiver<Option<Result<()>>>,
+    news: News,
 }
+
+/// Ticks with every batch that arrived; ends with how the flight ended.
+type News = watch::Receiver<Option<Result<()>>>;
 
 /// What a flight needs.
 #[derive(Clone, Debug)]
@@ -171,26 +173,31 @@ impl Content {
     /// Sees that all of `span` is there; says also how much to ask for on a miss, and ahead.
     pub(crate) async fn fetch(self: &Arc<Self>, way: &Way, span: Span, reach: Reach) -> Result<()> {
         let mut resumptions = 0;
-        let mut latest: Option<watch::Receiver<_>> = None;
+        // What this reader asked for last, from the byte it missed on. It is heard to its end: what it fails with is the answer.
+        let mut own: Option<(Span, News)> = None;
         let mut heard = Instant::now();
         while let Some(hole) = self.object.missing(span).first().copied() {
-            let (mut news, own) = {
-                let mut flights = self.flights();
-                // Looked at again under the lock: a flight is taken out after what it brought is marked.
-                if self.object.missing(Span::new(hole.offset, 1)).is_empty() {
-                    continue;
-                }
-                match covering(&flights, hole.offset) {
-                    Some(flight) => (flight.news.clone(), false),
-                    None => {
-                        let wanted = self.wanted(&flights, hole.offset, span.end(), reach.miss_bytes);
-                        (self.take_off(&mut flights, way, wanted, None), true)
+            let own_covers = |(asked, _): &&(Span, News)| asked.offset <= hole.offset && hole.offset < asked.end();
+            let (mut news, asked) = match own.as_ref().filter(own_covers) {
+                Some((asked, news)) => (news.clone(), Some(*asked)),
+                None => {
+                    let mut flights = self.flights();
+                    // Looked at again under the lock: a flight is taken out after what it brought is marked.
+                    if self.object.missing(Span::new(hole.offset, 1)).is_empty() {
+                        continue;
+                    }
+                    match covering(&flights, hole.offset) {
+                        Some(flight) => (flight.news.clone(), None),
+                        None => {
+                            let wanted = self.wanted(&flights, hole.offset, span.end(), reach.miss_bytes);
+                            let news = self.take_off(&mut flights, way, wanted, None);
+                            let asked = Span::new(hole.offset, wanted.end() - hole.offset);
+                            own = Some((asked, news.clone()));
+                            (news, Some(asked))
+                        }
                     }
                 }
             };
-            // Still the one from before, once it brought something.
-            let ours = own || latest.is_some_and(|latest| latest.same_channel(&news));
-            latest = ours.then(|| news.clone());
             // After what is missed, so that this is not cut short.
             self.read_ahead(way, reach);
             loop {
@@ -202,24 +209,27 @@ impl Content {
                 if self.object.missing(Span::new(hole.offset, 1)).is_empty() {
                     break;
                 }
-                match ended {
+                if ended.is_some() && asked.is_some() {
+                    own = None;
+                }
+                match (ended, asked) {
                     // What it brought went with it, and would again.
-                    Some(Err(error)) if ours && !error.is_passing() => return Err(error),
+                    (Some(Err(error)), Some(_)) if !error.is_passing() => return Err(error),
                     // Who waited in vain for about a minute does not wait another one, whoever asked.
-                    Some(Err(error)) if heard.elapsed() > SILENCE / 2 => return Err(error),
-                    // What failed for someone else is tried for this reader, once.
-                    Some(Err(error)) if own => {
-                        let moved = self.object.missing(span).first() != Some(&hole);
-                        if !(error.is_passing() && moved) || resumptions == RESUMPTIONS {
+                    (Some(Err(error)), _) if heard.elapsed() > SILENCE / 2 => return Err(error),
+                    // Where it brought something, the rest is asked for. What failed for someone else is tried for this reader.
+                    (Some(Err(error)), Some(asked)) => {
+                        let left = self.object.missing(span).first().map(|left| left.offset);
+                        if left == Some(asked.offset) || resumptions == RESUMPTIONS {
                             return Err(error);
                         }
                         resumptions += 1;
                         break;
                     }
                     // It ended and the bytes are not there: they did not come, or went to make room. Ask again.
-                    Some(_) => break,
-                    None if news.changed().await.is_err() => break,
-                    None => {}
+                    (Some(_), _) => break,
+                    (None, _) if news.changed().await.is_err() => break,
+                    (None, _) => {}
                 }
             }
         }
@@ -262,7 +272,7 @@ impl Content {
         way: &Way,
         span: Span,
         slot: Option<Slot>,
-    ) -> watch::Receiver<Option<Result<()>>> {
+    ) -> News {
         let (told, news) = watch::channel(None);
         flights.insert(span.offset, Flight { end: span.end(), news: news.clone() });
         let (listed, way) = (Listed { content: self.clone(), start: span.offset }, way.clone());

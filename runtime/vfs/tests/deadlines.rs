@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use causeway_storage::{Can, ErrorKind, Path};
+use causeway_storage::{Can, Error, ErrorKind, Path};
 use causeway_vfs::{CacheMode, Close, OpenMode, VfsConfig, VfsError};
 use futures::StreamExt;
 use tokio::time::Instant;
@@ -127,6 +127,28 @@ async fn a_read_whose_answer_falls_silent_fails_within_a_minute() {
     let (number, _) = world.vfs().lookup(1, "f").await.unwrap();
     let handle = world.vfs().open(number, OpenMode { read: true, ..OpenMode::default() }).await.unwrap();
     fails_within(DATA, world.vfs().read(handle, 0, 7)).await;
+}
+
+/// It gets on, but never there within anyone's patience: a file of a gigabyte would take a million answers.
+#[tokio::test(start_paused = true)]
+async fn a_read_whose_answers_break_again_and_again_fails() {
+    let world = World::new(Can::empty(), VfsConfig::default()).await;
+    world.storage.put("f", &[7; 100_000]).await;
+    world.storage.alter_content(Some(|body| {
+        let begun = body.take(1).map(|piece| piece.map(|piece| piece.slice(..1000)));
+        let broken = futures::stream::once(async {
+            // The reader sees what came before.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Err(Error::new(ErrorKind::Unavailable(None), "broken"))
+        });
+        Box::pin(begun.chain(broken))
+    }));
+    let (number, _) = world.vfs().lookup(1, "f").await.unwrap();
+    let handle = world.vfs().open(number, OpenMode { read: true, ..OpenMode::default() }).await.unwrap();
+    fails_within(DATA, world.vfs().read(handle, 0, 100_000)).await;
+    assert_eq!(world.storage.reads().len(), 4);
+    world.storage.alter_content(None);
+    assert_eq!(world.vfs().read(handle, 0, 100_000).await.unwrap(), [7; 100_000]);
 }
 
 #[tokio::test(start_paused = true)]
