@@ -228,8 +228,12 @@ impl Content {
                     }
                     // It ended and the bytes are not there: they did not come, or went to make room. Ask again.
                     (Some(_), _) => break,
-                    (None, _) if news.changed().await.is_err() => break,
-                    (None, _) => {}
+                    (None, asked) => match (news.changed().await, asked) {
+                        (Ok(()), _) => {}
+                        // It panicked, and would again.
+                        (Err(_), Some(_)) => return Err(Error::internal("a range was given up without an outcome")),
+                        (Err(_), None) => break,
+                    },
                 }
             }
         }

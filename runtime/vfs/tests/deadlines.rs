@@ -151,6 +151,20 @@ async fn a_read_whose_answers_break_again_and_again_fails() {
     assert_eq!(world.vfs().read(handle, 0, 100_000).await.unwrap(), [7; 100_000]);
 }
 
+/// Nobody tells the reader how it went: it must not ask for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_whose_answer_panics_fails() {
+    let world = World::new(Can::empty(), VfsConfig::default()).await;
+    world.storage.put("f", b"content").await;
+    let (number, _) = world.vfs().lookup(1, "f").await.unwrap();
+    let handle = world.vfs().open(number, OpenMode { read: true, ..OpenMode::default() }).await.unwrap();
+    world.storage.alter_content(Some(|_| Box::pin(futures::stream::once(async { panic!("as the test wants it") }))));
+    let read = tokio::time::timeout(Duration::from_secs(30), world.vfs().read(handle, 0, 7)).await;
+    read.expect("it goes on for ever").unwrap_err();
+    world.storage.alter_content(None);
+    assert_eq!(world.vfs().read(handle, 0, 7).await.unwrap(), b"content");
+}
+
 #[tokio::test(start_paused = true)]
 async fn opening_and_writing_need_no_storage_once_the_name_is_known() {
     let world = world(Can::empty(), VfsConfig { dir_cache_time_ms: u64::MAX, ..VfsConfig::default() }).await;
